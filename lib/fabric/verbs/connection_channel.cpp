@@ -1,0 +1,171 @@
+#include "fabric/verbs/connection_channel.hpp"
+
+#include "fabric/verbs/errors.hpp"
+#include "fabric/verbs/listener.hpp"
+#include "fabric/verbs/provider.hpp"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <string>
+
+namespace penstock::fabric::verbs {
+namespace {
+
+error_code watch(int set, int descriptor)
+{
+    epoll_event interest{};
+    interest.events = EPOLLIN;
+    interest.data.fd = descriptor;
+    return ::epoll_ctl(set, EPOLL_CTL_ADD, descriptor, &interest) == 0 ? error_code{} : make_system_error(errno);
+}
+
+cm_target& target_of(const rdma_cm_id& id)
+{
+    return *static_cast<cm_target*>(id.context);
+}
+
+} // namespace
+
+result<std::unique_ptr<connection_channel>> verbs_connection_channel::create(verbs_provider& owner)
+{
+    std::unique_ptr<verbs_connection_channel> made(new verbs_connection_channel(owner));
+    if (const auto error = made->initialise())
+        return error;
+    return std::unique_ptr<connection_channel>(std::move(made));
+}
+
+error_code verbs_connection_channel::initialise()
+{
+    channel_ = rdma_create_event_channel();
+    if (channel_ == nullptr) {
+        const bool absent = errno == ENODEV || errno == ENOENT || errno == ENXIO || errno == ENOSYS || errno == 0;
+        return absent ? make_error_code(errc::no_device) : error_from_errno(errno);
+    }
+    const int flags = ::fcntl(channel_->fd, F_GETFL);
+    if (flags < 0 || ::fcntl(channel_->fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return make_system_error(errno);
+    timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    event_set_ = ::epoll_create1(EPOLL_CLOEXEC);
+    if (timer_ < 0 || event_set_ < 0)
+        return make_system_error(errno);
+    if (const auto error = watch(event_set_, channel_->fd))
+        return error;
+    return watch(event_set_, timer_);
+}
+
+verbs_connection_channel::~verbs_connection_channel()
+{
+    if (event_set_ >= 0)
+        ::close(event_set_);
+    if (timer_ >= 0)
+        ::close(timer_);
+    if (channel_ != nullptr)
+        rdma_destroy_event_channel(channel_);
+}
+
+result<std::unique_ptr<listener>> verbs_connection_channel::listen(const endpoint& local, const listen_options& options)
+{
+    return verbs_listener::create(*this, local, options);
+}
+
+result<std::unique_ptr<connection>> verbs_connection_channel::resolve(
+    const endpoint& remote, const resolve_options& options)
+{
+    if (options.timeout.count() <= 0 || remote.port() == 0)
+        return make_error_code(errc::invalid_argument);
+    auto made = std::make_unique<verbs_connection>(*this, options.timeout);
+    if (const auto error = made->start(remote, options.local))
+        return error;
+    return std::unique_ptr<connection>(std::move(made));
+}
+
+void verbs_connection_channel::wait(verbs_connection& connection)
+{
+    deadlines_.insert(connection);
+    set_timer();
+}
+
+void verbs_connection_channel::forget(verbs_connection& connection) noexcept
+{
+    deadlines_.erase(deadlines_.iterator_to(connection));
+}
+
+/// The timer may fire early, for a connection that no longer waits: the poll after it finds nothing and sets it anew.
+void verbs_connection_channel::set_timer()
+{
+    const auto next = deadlines_.empty() ? time_point_never : deadlines_.begin()->deadline();
+    if (next >= timer_set_for_)
+        return;
+    timer_set_for_ = next;
+    const auto span = std::max<std::int64_t>(1, (next - owner_.time().now()).count());
+    itimerspec setting{};
+    setting.it_value.tv_sec = static_cast<time_t>(span / 1'000'000'000);
+    setting.it_value.tv_nsec = static_cast<long>(span % 1'000'000'000);
+    ::timerfd_settime(timer_, 0, &setting, nullptr);
+}
+
+std::size_t verbs_connection_channel::poll(std::span<connection_event> out)
+{
+    std::uint64_t expirations = 0;
+    if (::read(timer_, &expirations, sizeof expirations) == sizeof expirations)
+        timer_set_for_ = time_point_never;
+    std::size_t count = 0;
+    const auto now = owner_.time().now();
+    while (count < out.size() && !deadlines_.empty() && deadlines_.begin()->deadline() <= now) {
+        out[count] = {};
+        if (deadlines_.begin()->on_deadline(out[count]))
+            ++count;
+    }
+    rdma_cm_event* event = nullptr;
+    while (count < out.size() && rdma_get_cm_event(channel_, &event) == 0) {
+        out[count] = {};
+        if (take(*event, out[count]))
+            ++count;
+    }
+    set_timer();
+    return count;
+}
+
+/// Acknowledges the event before anything else happens: destroying its id waits for that.
+bool verbs_connection_channel::take(rdma_cm_event& event, connection_event& out)
+{
+    const rdma_conn_param& parameters = event.param.conn;
+    const cm_event copy{event.event, event.status, parameters.initiator_depth};
+    rdma_cm_id* const id = event.id;
+    rdma_cm_id* const listen_id = event.listen_id;
+    if (parameters.private_data != nullptr) {
+        out.private_data.size = std::min<std::uint32_t>(
+            parameters.private_data_len, static_cast<std::uint32_t>(out.private_data.storage.size()));
+        std::memcpy(out.private_data.storage.data(), parameters.private_data, out.private_data.size);
+    }
+    rdma_ack_cm_event(&event);
+    if (copy.type == RDMA_CM_EVENT_CONNECT_REQUEST)
+        return take_request(static_cast<verbs_listener&>(target_of(*listen_id)), *id, copy, out);
+    return target_of(*id).on_event(copy, out);
+}
+
+bool verbs_connection_channel::take_request(
+    verbs_listener& listener, rdma_cm_id& id, const cm_event& event, connection_event& out)
+{
+    try {
+        out.incoming
+            = std::make_unique<verbs_connection>(*this, id, listener.handshake_timeout(), event.initiator_depth);
+    } catch (const std::bad_alloc&) {
+        listener.count_refusal();
+        owner_.log().error("a connect request is refused: out of memory");
+        rdma_reject(&id, nullptr, 0);
+        rdma_destroy_id(&id);
+        return false;
+    }
+    out.type = connection_event_type::connect_request;
+    return true;
+}
+
+} // namespace penstock::fabric::verbs

@@ -1,0 +1,29 @@
+#pragma once
+
+// The devices of this machine as the kernel lists them.
+
+#include <penstock/fabric/device.hpp>
+
+#include <infiniband/verbs.h>
+
+namespace penstock::fabric::verbs {
+
+/// ibv_get_device_list with an end. The devices in it may be opened while it lives.
+class device_list {
+public:
+    device_list() noexcept;
+    device_list(const device_list&) = delete;
+    device_list& operator=(const device_list&) = delete;
+    ~device_list();
+
+    std::span<ibv_device* const> devices() const noexcept { return {list_, count_}; }
+
+private:
+    ibv_device** list_ = nullptr;
+    std::size_t count_ = 0;
+};
+
+/// Name, state and numeric addresses of an open device.
+device_info describe(ibv_context& context);
+
+} // namespace penstock::fabric::verbs

@@ -1,0 +1,100 @@
+#include "fabric/verbs/provider.hpp"
+
+#include "fabric/verbs/connection_channel.hpp"
+#include "fabric/verbs/device.hpp"
+#include "fabric/verbs/device_list.hpp"
+#include "fabric/verbs/errors.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace penstock::fabric {
+
+std::unique_ptr<provider> make_verbs_provider(const verbs_options& options)
+{
+    return std::make_unique<verbs::verbs_provider>(options);
+}
+
+} // namespace penstock::fabric
+
+namespace penstock::fabric::verbs {
+namespace {
+
+/// Registered pages must survive a fork of the application. Only the first call counts, and only before any
+/// registration of the process.
+void prepare_for_fork(const logger& log)
+{
+    static const int error = ibv_fork_init();
+    if (error != 0)
+        log.warning("ibv_fork_init failed: a fork() of this process may break registered memory");
+}
+
+/// Usable devices first; among those, what has an address.
+bool better(const device_info& a, const device_info& b)
+{
+    const auto rank = [](const device_info& info) { return std::pair(info.state != "active", info.addresses.empty()); };
+    return std::pair(rank(a), std::string_view(a.name)) < std::pair(rank(b), std::string_view(b.name));
+}
+
+struct context_closer {
+    void operator()(ibv_context* context) const noexcept { ibv_close_device(context); }
+};
+
+using owned_context = std::unique_ptr<ibv_context, context_closer>;
+
+} // namespace
+
+verbs_provider::verbs_provider(const verbs_options& options)
+    : time_(options.time != nullptr ? options.time : &system_clock_source())
+    , log_(options.log)
+{
+    prepare_for_fork(log_);
+}
+
+std::vector<device_info> verbs_provider::devices() const
+{
+    std::vector<device_info> infos;
+    const device_list list;
+    for (ibv_device* candidate : list.devices()) {
+        const owned_context context(ibv_open_device(candidate));
+        if (context != nullptr) {
+            infos.push_back(describe(*context));
+            continue;
+        }
+        device_info info;
+        info.name = ibv_get_device_name(candidate);
+        info.kind = transport::verbs;
+        info.state = "cannot be opened: " + make_system_error(errno).message();
+        infos.push_back(std::move(info));
+    }
+    std::sort(infos.begin(), infos.end(), better);
+    return infos;
+}
+
+result<std::unique_ptr<device>> verbs_provider::open(std::string_view name)
+{
+    std::string wanted(name);
+    if (wanted.empty()) {
+        const auto infos = devices();
+        if (infos.empty())
+            return make_error_code(errc::no_device);
+        wanted = infos.front().name;
+    }
+    const device_list list;
+    for (ibv_device* candidate : list.devices()) {
+        if (wanted != ibv_get_device_name(candidate))
+            continue;
+        ibv_context* const context = ibv_open_device(candidate);
+        if (context == nullptr)
+            return error_from_errno(errno);
+        return verbs_device::adopt(*this, *context);
+    }
+    return make_error_code(errc::no_device);
+}
+
+result<std::unique_ptr<connection_channel>> verbs_provider::create_connection_channel()
+{
+    return verbs_connection_channel::create(*this);
+}
+
+} // namespace penstock::fabric::verbs
