@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::size_t poll_batch = 16;
 
+/// SoftRoCE hands out the kernel's flags, which differ from the library's in this one.
+constexpr unsigned soft_roce_with_invalidate = 1U << 2U;
+
 completion_opcode to_opcode(ibv_wc_opcode opcode) noexcept
 {
     switch (opcode) {
@@ -71,6 +74,7 @@ void verbs_completion_queue::ledger_table::insert(queue_ledger& ledger) noexcept
 verbs_completion_queue::verbs_completion_queue(verbs_device& device, std::uint32_t depth)
     : device_(device)
     , depth_(depth)
+    , invalidated_flags_(IBV_WC_WITH_INV | (device.is_soft_roce() ? soft_roce_with_invalidate : 0U))
 {
     publish();
 }
@@ -163,7 +167,7 @@ void verbs_completion_queue::take_success(const ibv_wc& from, work_completion& t
         to.has_immediate = true;
         to.immediate_data = ntohl(from.imm_data);
     }
-    const bool invalidated = (from.wc_flags & IBV_WC_WITH_INV) != 0;
+    const bool invalidated = (from.wc_flags & invalidated_flags_) != 0;
     if (invalidated) {
         to.has_invalidated_key = true;
         to.invalidated_key = from.invalidated_rkey;

@@ -57,6 +57,7 @@ private:
     std::uint32_t depth_;
     ibv_comp_channel* channel_ = nullptr;
     ibv_cq* queue_ = nullptr;
+    unsigned invalidated_flags_; ///< of ibv_wc::wc_flags: the peer invalidated a window
     bool poll_failed_ = false;
     std::atomic<ledger_table*> table_{nullptr};
     std::atomic<bool> has_retired_{false};

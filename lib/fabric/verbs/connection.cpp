@@ -179,7 +179,8 @@ error_code verbs_connection::accept(queue_pair& pair, const connect_options& opt
     if (error) {
         pair_to_error();
         release_pair();
-        return error;
+        // The kernel knows that the peer gave up, and tells it in no other way.
+        return error == make_system_error(EINVAL) ? make_error_code(errc::connection_lost) : error;
     }
     step_ = step::accepting;
     wait_until(after(timeout_));

@@ -133,6 +133,7 @@ void verbs_queue_pair::append_window_request(const send_request& request, send_b
         }
         return;
     }
+    out.imm_data = 0; // some providers refuse the bind otherwise
     verbs_memory_window& window = *native(request.bind.window);
     verbs_memory_region& region = *native(request.bind.region);
     batch.windows[index] = &window;
@@ -241,8 +242,10 @@ post_result verbs_queue_pair::post_send(std::span<const send_request> requests)
         // The device reads a window's present key while it posts: two binds of one window need two posts.
         const bool rebinds = request.operation == opcode::bind_window && batch.binds(native(request.bind.window));
         if (!batch.has_room(request) || rebinds)
-            if (const auto error = flush(batch, result.posted))
-                return {result.posted, error};
+            if (const auto error = flush(batch, result.posted)) {
+                result.error = error;
+                break;
+            }
         if (batch.count >= sends_->send_room()) {
             result.error = errc::send_queue_full;
             break;
@@ -250,7 +253,9 @@ post_result verbs_queue_pair::post_send(std::span<const send_request> requests)
         append(request, batch);
     }
     if (const auto error = flush(batch, result.posted))
-        return {result.posted, error};
+        result.error = error;
+    if (result.posted != 0)
+        flush_on_soft_roce();
     return result;
 }
 

@@ -153,6 +153,14 @@ error_code verbs_queue_pair::step(ibv_qp_attr& attributes, int mask, queue_pair_
     return {};
 }
 
+/// SoftRoCE flushes everything when it enters ERROR, also when it is there already. What is posted in that state it
+/// flushes sometimes: receives never, and sends until its own position in the queue has lagged by one round.
+void verbs_queue_pair::flush_on_soft_roce() noexcept
+{
+    if (known_broken() && device_.is_soft_roce()) [[unlikely]]
+        move_to_error();
+}
+
 error_code verbs_queue_pair::move_to_error()
 {
     ibv_qp_attr attributes{};
@@ -164,17 +172,22 @@ error_code verbs_queue_pair::move_to_error()
     return {};
 }
 
+bool verbs_queue_pair::known_broken() const noexcept
+{
+    return state_.load(std::memory_order_relaxed) == queue_pair_state::error || sends_->failed() || receives_->failed();
+}
+
 queue_pair_state verbs_queue_pair::state() const noexcept
 {
-    const auto known = state_.load();
-    if (known == queue_pair_state::error || sends_->failed() || receives_->failed())
+    if (known_broken())
         return queue_pair_state::error;
     ibv_qp_attr attributes{};
     ibv_qp_init_attr options{};
     if (ibv_query_qp(pair_, &attributes, IBV_QP_STATE, &options) != 0)
-        return known;
-    const bool broken = attributes.qp_state == IBV_QPS_ERR || attributes.qp_state == IBV_QPS_SQE;
-    return broken ? queue_pair_state::error : known;
+        return state_.load();
+    if (attributes.qp_state == IBV_QPS_ERR || attributes.qp_state == IBV_QPS_SQE)
+        state_.store(queue_pair_state::error);
+    return state_.load();
 }
 
 post_result verbs_queue_pair::post_receive(std::span<const receive_request> requests)
@@ -185,6 +198,8 @@ post_result verbs_queue_pair::post_receive(std::span<const receive_request> requ
         [this](ibv_recv_wr* first, ibv_recv_wr** bad) { return ibv_post_recv(pair_, first, bad); });
     for (std::size_t i = 0; i < result.posted; ++i)
         receives_->receive_posted();
+    if (result.posted != 0)
+        flush_on_soft_roce();
     return result;
 }
 

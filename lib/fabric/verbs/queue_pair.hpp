@@ -17,7 +17,8 @@ class verbs_device;
 class verbs_memory_window;
 struct send_batch;
 
-/// Requests posted in ERROR go to the device, which flushes them in order behind what is outstanding.
+/// Requests posted in ERROR go to the device, which flushes them in order behind what is outstanding: nothing here
+/// could know when that is done.
 ///
 /// On devices without capability::window_reinvalidate_safe an invalidation whose key is not bound on this queue pair is
 /// posted with a key that no object has, so that the device fails it instead of crashing.
@@ -47,6 +48,8 @@ private:
     verbs_queue_pair(verbs_device& device, const queue_pair_options& options);
     error_code initialise(ibv_pd& domain);
     error_code reserve();
+    bool known_broken() const noexcept;
+    void flush_on_soft_roce() noexcept;
     error_code refusal(const send_request& request) const noexcept;
     std::uint64_t length_limit(const send_request& request) const noexcept;
     void append(const send_request& request, send_batch& batch) noexcept;
@@ -63,7 +66,7 @@ private:
     queue_ledger* sends_ = nullptr;
     queue_ledger* receives_ = nullptr; ///< the same with one completion queue for both
     std::uint32_t inline_bytes_max_ = 0;
-    std::atomic<queue_pair_state> state_{queue_pair_state::init};
+    mutable std::atomic<queue_pair_state> state_{queue_pair_state::init};
 };
 
 } // namespace penstock::fabric::verbs

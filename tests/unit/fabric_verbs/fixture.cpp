@@ -15,12 +15,14 @@ void wait_for(const char* what, const std::function<bool()>& done, const std::fu
     }
 }
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> bytes_of(std::string_view text)
+{
+    return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 side::side(provider& from)
     : channel(from.create_connection_channel().value())
-{
-}
+{}
 
 void side::poll()
 {

@@ -11,7 +11,10 @@ using namespace penstock::fabric::test;
 
 namespace {
 
-std::uint64_t address_of(const std::byte& first) { return reinterpret_cast<std::uintptr_t>(&first); }
+std::uint64_t address_of(const std::byte& first)
+{
+    return reinterpret_cast<std::uintptr_t>(&first);
+}
 
 send_request make(std::uint64_t id, opcode operation, std::span<const local_segment> local)
 {
@@ -203,11 +206,15 @@ TEST_CASE_METHOD(connected_fixture, "in ERROR everything is flushed, what is pos
         INFO("round " << round);
         const auto posted = near->post_send(sends);
         REQUIRE_FALSE(posted.error);
-        for (std::uint64_t i = 0; i < depth; ++i)
+        for (std::uint64_t i = 0; i < depth; ++i) {
+            INFO("send " << i);
             expect_status(i, completion_status::flushed);
+        }
         REQUIRE_FALSE(near->post_receive(std::span(receives).first(4)).error);
-        for (int i = 0; i < 4; ++i)
+        for (int i = 0; i < 4; ++i) {
+            INFO("receive " << i);
             expect_status(100, completion_status::flushed);
+        }
     }
     expect_no_completion();
 }
