@@ -1,8 +1,10 @@
 #include "fabric/verbs/completion_queue.hpp"
 
+#include "fabric/verbs/connection.hpp"
 #include "fabric/verbs/device.hpp"
 #include "fabric/verbs/errors.hpp"
 #include "fabric/verbs/provider.hpp"
+#include "fabric/verbs/queue_pair.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -149,8 +151,16 @@ void verbs_completion_queue::take(const ibv_wc& from, work_completion& to) noexc
     }
     to.status = to_status(from.status);
     to.vendor_error = from.vendor_err;
-    if (ledger != nullptr)
-        ledger->request_failed();
+    if (ledger != nullptr && ledger->request_failed())
+        tell_failure(*ledger);
+}
+
+/// The connection does not notice by itself: rdma_cm does not know the queue pair.
+void verbs_completion_queue::tell_failure(queue_ledger& ledger) noexcept
+{
+    const std::lock_guard lock(device_.owner().link_mutex());
+    if (ledger.pair != nullptr && ledger.pair->user != nullptr)
+        ledger.pair->user->pair_broke();
 }
 
 void verbs_completion_queue::take_success(const ibv_wc& from, work_completion& to, queue_ledger* ledger) noexcept

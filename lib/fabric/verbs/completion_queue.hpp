@@ -50,6 +50,7 @@ private:
     error_code initialise();
     void publish();
     void reclaim();
+    void tell_failure(queue_ledger& ledger) noexcept;
     void take(const ibv_wc& from, work_completion& to) noexcept;
     void take_success(const ibv_wc& from, work_completion& to, queue_ledger* ledger) noexcept;
 

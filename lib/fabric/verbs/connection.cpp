@@ -116,13 +116,14 @@ void verbs_connection::release_pair() noexcept
     if (pair_ != nullptr)
         pair_->user = nullptr;
     pair_ = nullptr;
+    channel_->forget_broken(*this);
 }
 
 void verbs_connection::pair_to_error() noexcept
 {
     const std::lock_guard lock(channel_->owner().link_mutex());
     if (pair_ != nullptr)
-        pair_->move_to_error();
+        pair_->enter_error();
 }
 
 rdma_conn_param verbs_connection::parameters(
@@ -207,6 +208,25 @@ error_code verbs_connection::disconnect()
         return {};
     if (step_ == step::requested)
         return reject({});
+    close();
+    return {};
+}
+
+void verbs_connection::pair_broke() noexcept
+{
+    channel_->note_broken(*this);
+}
+
+void verbs_connection::on_pair_broken()
+{
+    if (step_ != step::accepting && step_ != step::established)
+        return;
+    reason_ = errc::lane_error;
+    close();
+}
+
+void verbs_connection::close()
+{
     pair_to_error();
     const bool connected = step_ == step::established || step_ == step::accepting;
     const bool asked = connected && rdma_disconnect(id_) == 0;
@@ -214,7 +234,6 @@ error_code verbs_connection::disconnect()
     at_deadline_ = connection_event_type::disconnected;
     error_at_deadline_ = {};
     wait_until(asked ? after(disconnect_patience) : channel_->owner().time().now());
-    return {};
 }
 
 error_code verbs_connection::migrate(connection_channel& to)

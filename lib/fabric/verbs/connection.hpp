@@ -3,6 +3,7 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/fabric/connection.hpp>
 
+#include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
 #include <rdma/rdma_cma.h>
 
@@ -70,6 +71,14 @@ public:
     /// Its queue pair is being destroyed. Called under the link mutex.
     void forget_pair() noexcept { pair_ = nullptr; }
 
+    /// Its queue pair is in ERROR: the channel will disconnect. Called under the link mutex, by any thread.
+    void pair_broke() noexcept;
+
+    /// The channel takes note of it.
+    void on_pair_broken();
+
+    boost::intrusive::list_member_hook<> broken_hook; ///< of the channel's list; guarded by the link mutex
+
 private:
     enum class step : std::uint8_t {
         resolving_address,
@@ -98,6 +107,7 @@ private:
     error_code check(queue_pair& pair, const connect_options& options, std::size_t private_data_max) const;
     error_code adopt(queue_pair& pair, const path_options& path);
     void release_pair() noexcept;
+    void close();
     error_code bring_up();
     rdma_conn_param parameters(std::span<const std::byte> private_data, const verbs_queue_pair& pair) const noexcept;
     void pair_to_error() noexcept;
@@ -110,6 +120,7 @@ private:
     std::uint8_t offered_depth_ = 0; ///< passive side: what the peer lets us have outstanding
     path_options path_;
     std::string device_name_;
+    error_code reason_; ///< of a disconnection by us
     time_point deadline_ = time_point_never;
     connection_event_type at_deadline_ = connection_event_type::unreachable;
     error_code error_at_deadline_ = errc::unreachable;

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -52,10 +53,13 @@ error_code verbs_connection_channel::initialise()
     if (flags < 0 || ::fcntl(channel_->fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return make_system_error(errno);
     timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    wake_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     event_set_ = ::epoll_create1(EPOLL_CLOEXEC);
-    if (timer_ < 0 || event_set_ < 0)
+    if (timer_ < 0 || wake_ < 0 || event_set_ < 0)
         return make_system_error(errno);
     if (const auto error = watch(event_set_, channel_->fd))
+        return error;
+    if (const auto error = watch(event_set_, wake_))
         return error;
     return watch(event_set_, timer_);
 }
@@ -66,6 +70,8 @@ verbs_connection_channel::~verbs_connection_channel()
         ::close(event_set_);
     if (timer_ >= 0)
         ::close(timer_);
+    if (wake_ >= 0)
+        ::close(wake_);
     if (channel_ != nullptr)
         rdma_destroy_event_channel(channel_);
 }
@@ -97,6 +103,40 @@ void verbs_connection_channel::forget(verbs_connection& connection) noexcept
     deadlines_.erase(deadlines_.iterator_to(connection));
 }
 
+void verbs_connection_channel::note_broken(verbs_connection& connection) noexcept
+{
+    if (connection.broken_hook.is_linked())
+        return;
+    broken_.push_back(connection);
+    if (!woken_.exchange(true))
+        ::eventfd_write(wake_, 1);
+}
+
+void verbs_connection_channel::forget_broken(verbs_connection& connection) noexcept
+{
+    if (connection.broken_hook.is_linked())
+        broken_.erase(broken_.iterator_to(connection));
+}
+
+void verbs_connection_channel::take_broken()
+{
+    eventfd_t ignored = 0;
+    ::eventfd_read(wake_, &ignored);
+    woken_.store(false);
+    for (;;) {
+        verbs_connection* next = nullptr;
+        {
+            const std::lock_guard lock(owner_.link_mutex());
+            if (broken_.empty())
+                return;
+            next = &broken_.front();
+            broken_.pop_front();
+        }
+        // Only this thread destroys it. Disconnecting takes the lock itself.
+        next->on_pair_broken();
+    }
+}
+
 /// The timer may fire early, for a connection that no longer waits: the poll after it finds nothing and sets it anew.
 void verbs_connection_channel::set_timer()
 {
@@ -116,6 +156,8 @@ std::size_t verbs_connection_channel::poll(std::span<connection_event> out)
     std::uint64_t expirations = 0;
     if (::read(timer_, &expirations, sizeof expirations) == sizeof expirations)
         timer_set_for_ = time_point_never;
+    if (woken_.load(std::memory_order_acquire))
+        take_broken();
     std::size_t count = 0;
     const auto now = owner_.time().now();
     while (count < out.size() && !deadlines_.empty() && deadlines_.begin()->deadline() <= now) {

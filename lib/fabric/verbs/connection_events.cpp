@@ -103,12 +103,12 @@ bool verbs_connection::end(connection_event_type type, error_code error, connect
         return false;
     stop_waiting();
     pair_to_error();
-    // Who asked for the end is told of that, whatever brought it about.
+    // Who began the end is told of that, whatever brought it about.
     const bool asked = step_ == step::disconnecting;
     step_ = step::ended;
     out.type = asked ? connection_event_type::disconnected : type;
     out.source = this;
-    out.error = asked ? error_code{} : error;
+    out.error = asked ? reason_ : error;
     return true;
 }
 

@@ -16,6 +16,8 @@
 
 namespace penstock::fabric::verbs {
 
+class verbs_queue_pair;
+
 class queue_ledger {
 public:
     queue_ledger(std::uint32_t queue_pair_number, std::uint32_t send_depth, std::uint32_t receive_depth)
@@ -81,17 +83,21 @@ public:
 
     /// A failed completion does not say which queue it came from, so from the first one on both are counted as one.
     /// Unsignaled requests that were done silently before it stay counted: there is less room than asked for, never
-    /// more.
-    void request_failed() noexcept
+    /// more. True for the first failure.
+    bool request_failed() noexcept
     {
-        if (!failed_.load(std::memory_order_relaxed)) {
+        const bool first = !failed_.load(std::memory_order_relaxed);
+        if (first) {
             pending_ = sends_ + receives_;
             failed_.store(true, std::memory_order_release);
         }
         settle();
+        return first;
     }
 
     window_table& windows() noexcept { return windows_; }
+
+    verbs_queue_pair* pair = nullptr; ///< null once it is being destroyed; guarded by the provider's link mutex
 
 private:
     void settle() noexcept { pending_ -= pending_ != 0 ? 1 : 0; }

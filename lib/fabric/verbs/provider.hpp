@@ -26,7 +26,7 @@ public:
     const logger& log() const noexcept { return log_; }
 
     /// Held while a connection and its queue pair look at each other: they are destroyed by different threads, in
-    /// either order. Never taken by post or poll.
+    /// either order. A poll takes it at the first failed completion of a queue pair, and otherwise never; no post does.
     std::mutex& link_mutex() noexcept { return link_mutex_; }
 
 private:

@@ -109,6 +109,8 @@ error_code verbs_queue_pair::initialise(ibv_pd& domain)
         sends_ = &send_completions_.attach(pair_->qp_num, options_.send_depth, 0);
         receives_ = &receive_completions_.attach(pair_->qp_num, 0, options_.receive_depth);
     }
+    sends_->pair = this; // nothing was posted: no poll can look yet
+    receives_->pair = this;
     // Receives may be posted from INIT on. The port is what the connection's path uses; that is not known yet, and is
     // set again then.
     ibv_qp_attr attributes{};
@@ -125,6 +127,10 @@ verbs_queue_pair::~verbs_queue_pair()
         const std::lock_guard lock(device_.owner().link_mutex());
         if (user != nullptr)
             user->forget_pair();
+        if (sends_ != nullptr)
+            sends_->pair = nullptr;
+        if (receives_ != nullptr)
+            receives_->pair = nullptr;
     }
     // A device may block for a minute when a window is still bound.
     if (receives_ != nullptr) {
@@ -158,10 +164,19 @@ error_code verbs_queue_pair::step(ibv_qp_attr& attributes, int mask, queue_pair_
 void verbs_queue_pair::flush_on_soft_roce() noexcept
 {
     if (known_broken() && device_.is_soft_roce()) [[unlikely]]
-        move_to_error();
+        enter_error();
 }
 
 error_code verbs_queue_pair::move_to_error()
+{
+    const auto error = enter_error();
+    const std::lock_guard lock(device_.owner().link_mutex());
+    if (user != nullptr)
+        user->pair_broke();
+    return error;
+}
+
+error_code verbs_queue_pair::enter_error()
 {
     ibv_qp_attr attributes{};
     attributes.qp_state = IBV_QPS_ERR;

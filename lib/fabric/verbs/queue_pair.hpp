@@ -41,6 +41,9 @@ public:
     /// One step on the way to ready_to_send, with the endpoint in `attributes`. The channel's thread.
     error_code step(ibv_qp_attr& attributes, int mask, queue_pair_state reached);
 
+    /// move_to_error without telling the connection.
+    error_code enter_error();
+
     /// The connection that uses it; guarded by the provider's link mutex.
     verbs_connection* user = nullptr;
 

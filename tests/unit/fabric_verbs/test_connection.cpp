@@ -96,6 +96,29 @@ TEST_CASE_METHOD(connected_fixture, "a peer that does not answer does not keep d
     CHECK(active.events.front().type == event::disconnected);
 }
 
+TEST_CASE_METHOD(connected_fixture, "a queue pair that breaks ends its connection", "[verbs][softroce]")
+{
+    SECTION("by a failed request")
+    {
+        const local_segment from[] = {near_bytes(0, 8)};
+        send_request write;
+        write.operation = opcode::write;
+        write.local = from;
+        REQUIRE_FALSE(near->post_send({&write, 1}).error);
+        CHECK(next().status == completion_status::remote_access_error);
+    }
+    SECTION("by its owner") { REQUIRE_FALSE(near->move_to_error()); }
+    pollfd waiting{active.channel->descriptor(), POLLIN, 0};
+    CHECK(::poll(&waiting, 1, 10'000) == 1);
+    CHECK(active_event(*outgoing, event::disconnected).error == errc::lane_error);
+    CHECK_FALSE(passive_event(*incoming, event::disconnected).error);
+    CHECK(far->state() == queue_pair_state::error);
+    for (int i = 0; i < 100; ++i)
+        turn();
+    CHECK(active.events.empty());
+    CHECK(passive.events.empty());
+}
+
 TEST_CASE_METHOD(connected_fixture, "destroying a connection disconnects", "[verbs][softroce]")
 {
     const bool by_active = GENERATE(true, false);
