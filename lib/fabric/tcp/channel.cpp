@@ -131,6 +131,8 @@ std::size_t channel::poll(std::span<connection_event> out)
         progress();
     std::size_t taken = 0;
     while (taken != out.size() && !events_.empty()) {
+        if (events_.front().type == connection_event_type::resolved)
+            static_cast<connection*>(events_.front().source)->note_resolved();
         out[taken++] = std::move(events_.front());
         events_.pop_front();
     }

@@ -124,19 +124,32 @@ void completion_queue::push(const completion_entry& entry) noexcept
         return;
     }
     ring_[next_++ & (ring_.size() - 1)] = entry;
-    if (armed_ == armed::no)
+    if (!polling_)
+        wake();
+}
+
+/// Signals if the queue is armed for one of the completions that wait.
+void completion_queue::wake() noexcept
+{
+    if (armed_ == armed::no || first_ == next_)
         return;
-    const bool wakes = armed_ == armed::any || entry.solicited || entry.completion.status != completion_status::success;
-    if (wakes) {
-        armed_ = armed::no;
-        signal_event(signal_->event.get());
-    }
+    bool wakes = armed_ == armed::any;
+    for (auto index = first_; index != next_ && !wakes; ++index)
+        wakes = ring_[index & (ring_.size() - 1)].wakes_solicited;
+    if (!wakes)
+        return;
+    armed_ = armed::no;
+    signal_event(signal_->event.get());
 }
 
 std::size_t completion_queue::poll(std::span<work_completion> out)
 {
+    polling_ = true;
     progress();
-    return drain(out);
+    polling_ = false;
+    const auto taken = drain(out);
+    wake();
+    return taken;
 }
 
 void completion_queue::progress()
@@ -216,10 +229,7 @@ error_code completion_queue::arm(bool solicited_only)
     }
     if (armed_ != armed::any)
         armed_ = solicited_only ? armed::solicited : armed::any;
-    if (first_ != next_) {
-        armed_ = armed::no;
-        signal_event(signal_->event.get());
-    }
+    wake();
     return {};
 }
 

@@ -47,7 +47,7 @@ struct completion_entry {
     queue_pair* owner = nullptr; // null: destroyed since
     std::uint32_t send_slots = 0;
     std::uint32_t receive_slot = receive_pool::none;
-    bool solicited = false;
+    bool wakes_solicited = false; // solicited, or a failure
 };
 
 class completion_queue final : public fabric::completion_queue {
@@ -93,6 +93,7 @@ private:
     std::size_t side_of(const queue_pair& pair) const noexcept;
     void watch_pair(queue_pair& pair) noexcept;
     std::size_t drain(std::span<work_completion> out) noexcept;
+    void wake() noexcept;
 
     device& owner_;
     std::uint32_t depth_;
@@ -102,6 +103,7 @@ private:
     std::shared_ptr<queue_signal> signal_;
     std::uint32_t rings_seen_ = 0;
     armed armed_ = armed::no;
+    bool polling_ = false; // what comes now is handed out by the same poll
     bool overrun_ = false;
     bool timer_set_ = false;
 

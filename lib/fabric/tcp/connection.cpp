@@ -12,7 +12,7 @@ namespace penstock::fabric::tcp {
 
 connection::connection(channel& home, const endpoint& remote, const resolve_options& options)
     : home_(&home)
-    , state_(state::resolved)
+    , state_(state::resolving)
     , local_(options.local)
     , remote_(remote)
     , timeout_(options.timeout)
@@ -174,6 +174,7 @@ void connection::on_ready()
         link_->tell(connection_event_type::disconnected);
         home_->ignore(link_->socket());
         break;
+    case state::resolving:
     case state::resolved:
     case state::requested:
     case state::ended: break;

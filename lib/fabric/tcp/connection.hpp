@@ -29,9 +29,11 @@ public:
 
     /// Identifier of the listener it came from; 0 at the active side.
     std::uint64_t origin() const noexcept { return origin_; }
+    /// `resolved` has been taken from the channel.
+    void note_resolved() noexcept { state_ = state::resolved; }
 
 private:
-    enum class state : std::uint8_t { resolved, connecting, asked, requested, accepted, established, ended };
+    enum class state : std::uint8_t { resolving, resolved, connecting, asked, requested, accepted, established, ended };
 
     void on_ready() override;
     void on_timeout() override;

@@ -13,6 +13,9 @@ inline constexpr std::size_t header_bytes = 48;
 /// Payload of one frame at most. A longer one is a protocol violation: it bounds what a peer can make us wait for.
 inline constexpr std::uint32_t frame_bytes_max = 1U << 20U;
 inline constexpr std::uint64_t message_bytes_max = 1ULL << 31U;
+/// The response to a read longer than this ends with an empty frame: until then the responder can still refuse it, also
+/// when the region's key dies in the middle of the last frame with payload.
+inline constexpr std::uint64_t unsealed_bytes_max = 16U << 10U;
 
 inline constexpr std::uint32_t connect_private_data_max = 56;
 inline constexpr std::uint32_t accept_private_data_max = 196;
@@ -65,6 +68,12 @@ struct frame_header {
 
     bool operator==(const frame_header&) const = default;
 };
+
+/// The last frame of a read's response.
+constexpr bool ends_response(const frame_header& frame) noexcept
+{
+    return frame.b + frame.length == frame.a && (frame.a <= unsealed_bytes_max || frame.length == 0);
+}
 
 void encode(const frame_header& header, std::span<std::byte, header_bytes> out) noexcept;
 

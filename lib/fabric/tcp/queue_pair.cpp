@@ -189,6 +189,7 @@ void queue_pair::push_send(const send_entry& entry, completion_status status)
     out.completion.status = status;
     out.completion.operation = completion_of(entry.operation);
     out.completion.queue_pair_number = context_.queue_pair;
+    out.wakes_solicited = status != completion_status::success;
     if (is_response_operation(entry.operation))
         out.completion.byte_count = static_cast<std::uint32_t>(entry.bytes);
     send_completions_.push(out);
@@ -199,7 +200,7 @@ void queue_pair::push_receive(const finished_receive& finished)
     completion_entry out;
     out.owner = this;
     out.completion = finished.completion;
-    out.solicited = finished.solicited;
+    out.wakes_solicited = finished.solicited || finished.completion.status != completion_status::success;
     if (own_receives_)
         out.receive_slot = finished.slot;
     else

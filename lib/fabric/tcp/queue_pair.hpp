@@ -134,6 +134,7 @@ private:
     void enter_error(completion_status oldest, goodbye how, refusal why, std::uint32_t message, bool answer_reads);
     void flush_receives();
     void stash_current();
+    void stash_zeros();
 
     device& owner_;
     key_context context_;
@@ -170,6 +171,7 @@ private:
     std::size_t header_have_ = 0;
     header_buffer header_{};
     landing landing_ = landing::discard;
+    bool ends_response_ = false; // the frame whose payload is being read
     std::uint32_t payload_left_ = 0;
 
     bool goodbye_pending_ = false;

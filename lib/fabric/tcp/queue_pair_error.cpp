@@ -43,6 +43,20 @@ void queue_pair::stash_current()
     current_written_ = 0;
 }
 
+/// For a response whose source is gone: the frame is finished with zeros, and the refusal behind it tells.
+void queue_pair::stash_zeros()
+{
+    const auto skip = std::max(current_written_, std::uint32_t{header_bytes}) - std::uint32_t{header_bytes};
+    header_buffer header;
+    encode(current_.header, header);
+    const auto header_rest = header_bytes - std::min<std::size_t>(current_written_, header_bytes);
+    stash_.assign(header_rest + current_.header.length - skip, std::byte{});
+    std::copy_n(header.end() - static_cast<std::ptrdiff_t>(header_rest), header_rest, stash_.begin());
+    current_.from = frame_source::stash;
+    current_.index = 0;
+    current_written_ = 0;
+}
+
 void queue_pair::flush_receives()
 {
     finished_receive flushed;
@@ -76,7 +90,7 @@ void queue_pair::enter_error(
     if (adopted_ && !output_closed_) {
         if (how == goodbye::none || output_dead_)
             close_output();
-        else if (current_active_ && current_.from != frame_source::control)
+        else if (current_active_ && current_.from != frame_source::control && current_.from != frame_source::stash)
             stash_current();
     }
     goodbye_ = {};

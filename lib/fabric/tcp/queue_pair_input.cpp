@@ -213,6 +213,7 @@ void queue_pair::on_response(const frame_header& frame)
         return;
     }
     landing_ = landing::response;
+    ends_response_ = ends_response(frame);
     if (payload_left_ == 0)
         end_payload();
 }
@@ -233,7 +234,7 @@ void queue_pair::end_payload()
 {
     const auto kind = std::exchange(landing_, landing::discard);
     if (kind == landing::response) {
-        requester_.end_response_frame();
+        requester_.end_response_frame(ends_response_);
         return;
     }
     if (kind == landing::discard)
@@ -242,8 +243,11 @@ void queue_pair::end_payload()
     const auto verdict = responder_.end_frame(finished);
     if (verdict != responder::verdict::accept)
         answer(verdict);
-    else if (finished.slot != receive_pool::none)
-        push_receive(finished);
+    else if (finished.slot != receive_pool::none) {
+        complete_sends(); // what the same frame acknowledges came first
+        if (!errored_)
+            push_receive(finished);
+    }
 }
 
 void queue_pair::answer(responder::verdict verdict)

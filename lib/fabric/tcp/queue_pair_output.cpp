@@ -165,11 +165,14 @@ void queue_pair::bad_key(const outgoing_frame& frame, bool begun)
             complete_sends();
         return;
     }
-    if (begun) {
-        enter_error(completion_status::flushed, goodbye::none);
-        return;
-    }
     const auto message = responder_.message_of(frame.index);
+    if (begun && !errored_) {
+        if (ends_response(frame.header)) {
+            enter_error(completion_status::flushed, goodbye::none); // it would complete the read
+            return;
+        }
+        stash_zeros();
+    }
     if (!errored_) {
         enter_error(completion_status::flushed, goodbye::refusal, refusal::remote_access, message, false);
         return;

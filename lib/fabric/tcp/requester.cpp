@@ -284,17 +284,8 @@ requester::response requester::acknowledge(std::uint32_t value) noexcept
 
 requester::refused requester::refuse(std::uint32_t message, refusal why) noexcept
 {
-    // The message may still be on its way out: refused at its first fragment.
-    if (before(message, acknowledged_) || before(position_.message, message))
-        return refused::violation;
-    if (message == position_.message && position_.offset == 0)
-        return refused::violation;
-    if (message != acknowledged_) {
-        if (before(written_, message))
-            return refused::violation;
-        acknowledged_ = message;
-        rnr_tries_ = 0;
-    }
+    // The message may still be on its way out: refused at its first fragment. A read is acknowledged before it is
+    // answered, and may still be refused.
     auto index = head_;
     const auto started = position_.next + (position_.offset != 0 ? 1U : 0U);
     while (index != started && (is_local(entry_at(index).operation) || entry_at(index).message != message))
@@ -302,6 +293,15 @@ requester::refused requester::refuse(std::uint32_t message, refusal why) noexcep
     if (index == started)
         return refused::violation;
     auto& entry = entry_at(index);
+    if (before(message, acknowledged_)) {
+        if (!is_response_operation(entry.operation) || entry.done || why == refusal::receiver_not_ready)
+            return refused::violation;
+    } else if (message != acknowledged_) {
+        if (before(written_, message))
+            return refused::violation;
+        acknowledged_ = message;
+        rnr_tries_ = 0;
+    }
     switch (why) {
     case refusal::receiver_not_ready:
         if (is_response_operation(entry.operation) || entry.operation == opcode::write || rnr_waiting_)

@@ -121,7 +121,7 @@ public:
     void response_landed(std::uint32_t length) noexcept { entry_at(reading_).landed += length; }
     void fail_response(completion_status status) noexcept { entry_at(reading_).failure = status; }
     /// The payload of a response frame is complete (there may be more frames).
-    void end_response_frame() noexcept;
+    void end_response_frame(bool last) noexcept;
     /// An atomic's old value. False: the local segment's key is bad.
     bool land_atomic(std::uint64_t old_value) noexcept;
 

@@ -28,11 +28,11 @@ bool requester::map_response(std::uint32_t length, held_keys& held, piece_list& 
         context_, segments_of(reading_), entry_at(reading_).landed, length, access::local_write, held, out);
 }
 
-void requester::end_response_frame() noexcept
+void requester::end_response_frame(bool last) noexcept
 {
-    auto& entry = entry_at(reading_);
-    if (entry.landed != entry.bytes)
+    if (!last)
         return;
+    auto& entry = entry_at(reading_);
     entry.done = true;
     --position_.reads;
     ++reading_;
@@ -51,7 +51,7 @@ bool requester::land_atomic(std::uint64_t old_value) noexcept
         from += pieces[i].iov_len;
     }
     response_landed(sizeof old_value);
-    end_response_frame();
+    end_response_frame(true);
     return true;
 }
 

@@ -207,7 +207,7 @@ bool responder::plan(response_position& at, std::uint32_t fragment_bytes_max, fr
         out.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(from.value - at.offset, fragment_bytes_max));
         out.b = at.offset;
         at.offset += out.length;
-        if (at.offset != from.value)
+        if (!ends_response(out))
             return true;
     }
     ++at.next;
@@ -230,7 +230,7 @@ bool responder::gather(
 
 void responder::written(const frame_header& frame) noexcept
 {
-    if (frame.type == frame_type::atomic_response || frame.b + frame.length == frame.a)
+    if (frame.type == frame_type::atomic_response || ends_response(frame))
         ++head_;
 }
 
