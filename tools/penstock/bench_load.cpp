@@ -60,7 +60,8 @@ void bench_load::start(slot& with)
         }
         return;
     }
-    const auto extent = uniform_below(random_, extents_before_.back());
+    // A server keeps book of the parts of an object that were written, and bounds their number: writes go round in order.
+    const auto extent = options_.write ? written_++ % extents_before_.back() : uniform_below(random_, extents_before_.back());
     const auto found = std::upper_bound(extents_before_.begin(), extents_before_.end(), extent);
     const auto& object = objects_[static_cast<std::size_t>(found - extents_before_.begin())];
     const auto within = extent - (*found - object.size / options_.size);

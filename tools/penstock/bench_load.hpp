@@ -1,6 +1,7 @@
 #pragma once
 
-// The load of a benchmark: random aligned extents, a fixed number outstanding, for a fixed time.
+// The load of a benchmark: aligned extents, read at random or written round and round, a fixed number outstanding, for a
+// fixed time.
 
 #include "histogram.hpp"
 #include "session.hpp"
@@ -62,6 +63,7 @@ private:
     seeded_random_source random_;
     std::vector<slot> slots_;
     std::size_t running_ = 0;
+    std::uint64_t written_ = 0;
     time_point deadline_{};
     bench_outcome outcome_;
     std::optional<asio::any_completion_handler<void()>> waiting_;

@@ -13,6 +13,9 @@ std::string put_message(const error_code& ec)
     if (ec == errc::is_directory) {
         return "a directory has this name at the server: end the URI in '/' to put it inside";
     }
+    if (ec == errc::already_exists) {
+        return "a file has this directory's name at the server: remove it, or choose another name";
+    }
     if (ec == errc::not_directory) {
         return "a file at the server has the name of one of its directories";
     }

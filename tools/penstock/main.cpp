@@ -208,7 +208,7 @@ void add_bench(CLI::App& app, bench_arguments& into)
                 }
                 into.write = text == "write";
             },
-            "random aligned extents are read or written")
+            "read: aligned extents at random; write: an object that is overwritten in rounds and dropped")
         ->required()
         ->option_text("read|write");
     command.add_option("uri", into.uri, "a file, a directory, or one that ends in '/': objects are made there, and kept")
