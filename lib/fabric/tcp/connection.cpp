@@ -105,6 +105,7 @@ error_code connection::take_pair(
     if (!offered->claim())
         return errc::wrong_state;
     link_ = offered;
+    static_cast<queue_pair&>(pair).prepare(options.path.responder_resources);
     path_ = options.path;
     queue_pair_number_ = pair.number();
     return {};

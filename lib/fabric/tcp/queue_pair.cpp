@@ -112,7 +112,6 @@ void queue_pair::adopt()
     const auto& terms = link_->terms();
     requester_.set_reads_max(terms.initiator_depth);
     requester_.set_rnr_retry_count(terms.rnr_retry_count);
-    responder_.set_resources(terms.responder_resources);
     receive_completions_.adopt(*this);
     if (&send_completions_ != &receive_completions_)
         send_completions_.adopt(*this);

@@ -64,6 +64,8 @@ public:
 
     const std::shared_ptr<link>& shared_link() const noexcept { return link_; }
     device& owner() const noexcept { return owner_; }
+    /// Before the link is opened; until then the queue pair's thread does not look at it.
+    void prepare(std::uint8_t responder_resources) { responder_.set_resources(responder_resources); }
 
     // For the completion queues.
 
