@@ -1,0 +1,88 @@
+#pragma once
+
+// How a case says what it expects. A case that is disappointed throws `mismatch`; the suite prints it and goes on.
+
+#include <penstock/fabric/device.hpp>
+
+#include <source_location>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace penstock::conformance {
+
+using where = std::source_location;
+
+class mismatch : public std::runtime_error {
+public:
+    mismatch(const std::string& text, const where& place);
+};
+
+std::string describe(fabric::completion_opcode value);
+std::string describe(fabric::queue_pair_state value);
+std::string describe(fabric::connection_event_type value);
+std::string describe(completion_status value);
+std::string describe(const error_code& value);
+std::string describe(errc value);
+std::string describe(const fabric::work_completion& value);
+inline std::string describe(bool value)
+{
+    return value ? "true" : "false";
+}
+inline std::string describe(std::string_view value)
+{
+    return std::string(value);
+}
+
+template <class T>
+requires requires(std::ostream& out, const T& value)
+{
+    out << value;
+}
+std::string describe(const T& value)
+{
+    std::ostringstream out;
+    out << value;
+    return out.str();
+}
+
+[[noreturn]] void fail(const std::string& text, const where& place = where::current());
+
+inline void expect(bool condition, std::string_view what, const where& place = where::current())
+{
+    if (!condition)
+        fail("expected: " + std::string(what), place);
+}
+
+template <class Seen, class Wanted>
+void expect_equal(std::string_view what, const Seen& seen, const Wanted& wanted, const where& place = where::current())
+{
+    if (!(seen == wanted))
+        fail(std::string(what) + ": expected " + describe(wanted) + ", seen " + describe(seen), place);
+}
+
+/// An error code that equals `wanted`, whatever else its category is.
+void expect_error(std::string_view what, const error_code& seen, errc wanted, const where& place = where::current());
+
+inline void expect_success(std::string_view what, const error_code& seen, const where& place = where::current())
+{
+    if (seen)
+        fail(std::string(what) + ": expected success, seen " + describe(seen), place);
+}
+
+template <class T>
+T take(std::string_view what, result<T> value, const where& place = where::current())
+{
+    if (!value)
+        fail(std::string(what) + ": " + describe(value.error()), place);
+    return std::move(*value);
+}
+
+template <class T>
+void expect_refused(std::string_view what, const result<T>& value, errc wanted, const where& place = where::current())
+{
+    expect_error(what, value ? error_code{} : value.error(), wanted, place);
+}
+
+} // namespace penstock::conformance
