@@ -1,0 +1,2 @@
+include("${CMAKE_CURRENT_LIST_DIR}/PenstockDependencies.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/penstock-targets.cmake")
