@@ -1,0 +1,128 @@
+#pragma once
+
+// A queue pair of a connection with what belongs to it: messages' memory, windows, the fabric's connection, and the count of
+// what is in flight, without which it cannot be destroyed safely.
+
+#include <penstock/completion/poller.hpp>
+#include <penstock/connection/runtime.hpp>
+#include <penstock/fabric/device.hpp>
+#include <penstock/memory/buffer_pool.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace penstock::connection {
+
+struct lane_options {
+    std::uint32_t send_depth = 64; ///< work requests on the send queue
+    std::uint32_t receives = 8;
+    std::uint32_t receive_bytes = 512; ///< longest message received
+    std::uint32_t sends = 8;
+    std::uint32_t send_bytes = 512; ///< longest message sent
+    std::uint32_t windows = 0;
+    std::uint8_t reads = 16; ///< one-sided reads outstanding, each direction
+};
+
+/// Registered memory for one message to send.
+struct message_slot {
+    std::span<std::byte> bytes{};
+    std::uint32_t lkey = 0;
+    std::uint32_t index = 0;
+
+    fabric::local_segment segment(std::size_t length) const noexcept
+    {
+        return {bytes.data(), static_cast<std::uint32_t>(length), lkey};
+    }
+};
+
+/// Ownership: child of the runtime. Give it to runtime::retire() instead of destroying it: that moves it to ERROR, waits until
+/// nothing is in flight, and then destroys windows, queue pair and connection in this order.
+/// Threads: the runtime's executor. Allocation: none after creation.
+class lane {
+public:
+    /// Called with each message; the bytes are valid during the call, then the receive is posted again.
+    using message_handler = std::function<void(std::span<const std::byte>)>;
+    /// Called once, when the lane dies for any reason but retire(): never inside a call of the owner's.
+    using down_handler = std::function<void(error_code)>;
+
+    /// Errors: what the fabric and the pool give. Receives are posted already.
+    static result<std::unique_ptr<lane>> create(runtime& rt, runtime_device& device, const lane_options& options);
+    lane(const lane&) = delete;
+    lane& operator=(const lane&) = delete;
+    ~lane();
+
+    void on_message(message_handler handler) { on_message_ = std::move(handler); }
+    void on_down(down_handler handler) { on_down_ = std::move(handler); }
+
+    /// Takes the fabric's connection, whose events the lane handles from now on. `established` is called once, with an error if the
+    /// connection fails instead.
+    void attach(std::unique_ptr<fabric::connection> link, std::function<void(const fabric::connection_event&)> established);
+
+    /// Posts all or nothing and counts the requests as in flight until ended().
+    /// Errors: lane_error (in ERROR), send_queue_full, or what the queue pair says; a partial post moves it to ERROR.
+    error_code post(std::span<const fabric::send_request> requests);
+    void ended(std::uint32_t requests) noexcept;
+
+    /// Free room on the send queue, in requests.
+    std::uint32_t send_room() const noexcept { return options_.send_depth - sends_in_flight_; }
+
+    /// Errors: send_queue_full.
+    result<message_slot> acquire_message() noexcept;
+    void release_message(const message_slot& slot) noexcept { free_messages_.push_back(slot.index); }
+
+    /// Errors: send_queue_full when all windows are in use.
+    result<fabric::memory_window*> acquire_window() noexcept;
+    void release_window(fabric::memory_window* window) noexcept { free_windows_.push_back(window); }
+
+    /// Moves to ERROR; what is in flight flushes. `why` goes to on_down.
+    void fail(error_code why) noexcept;
+
+    bool failed() const noexcept { return failed_; }
+    runtime& owner() noexcept { return runtime_; }
+    runtime_device& device() noexcept { return device_; }
+    fabric::queue_pair& pair() noexcept { return *pair_; }
+    fabric::connection* link() noexcept { return link_.get(); }
+
+private:
+    friend class penstock::runtime;
+    struct receive_operation;
+
+    lane(runtime& rt, runtime_device& device, const lane_options& options);
+    error_code allocate();
+    result<std::vector<message_slot>> carve(std::uint32_t count, std::uint32_t bytes);
+    error_code post_receive(std::uint32_t index);
+    void received(std::uint32_t index, const fabric::work_completion& completion);
+    void handle(const fabric::connection_event& event);
+    void begin_retirement(std::function<void()> idle) noexcept;
+    void check_idle() noexcept;
+    bool idle() const noexcept { return sends_in_flight_ == 0 && receives_in_flight_ == 0; }
+
+    runtime& runtime_;
+    runtime_device& device_;
+    lane_options options_;
+    std::vector<memory::buffer> memory_;
+    std::vector<message_slot> receives_;
+    std::vector<message_slot> messages_;
+    std::vector<std::uint32_t> free_messages_;
+    std::vector<completion::operation_id> receive_operations_;
+    message_handler on_message_;
+    down_handler on_down_;
+    std::function<void(const fabric::connection_event&)> established_;
+    std::function<void()> on_idle_;
+    completion::timer down_timer_;
+    error_code why_;
+    std::uint32_t sends_in_flight_ = 0;
+    std::uint32_t receives_in_flight_ = 0;
+    bool failed_ = false;
+    bool retiring_ = false;
+    // Destroyed bottom up: windows, then the pair, then the connection.
+    std::unique_ptr<fabric::connection> link_;
+    std::unique_ptr<fabric::queue_pair> pair_;
+    std::vector<std::unique_ptr<fabric::memory_window>> windows_;
+    std::vector<fabric::memory_window*> free_windows_;
+};
+
+} // namespace penstock::connection

@@ -1,0 +1,115 @@
+#pragma once
+
+// What a program opens once for each thread that does input and output: devices, their completion queues, a poller, a pool.
+
+#include <penstock/completion/asio_driver.hpp>
+#include <penstock/completion/poller.hpp>
+#include <penstock/core/clock.hpp>
+#include <penstock/core/log.hpp>
+#include <penstock/core/random.hpp>
+#include <penstock/fabric/device.hpp>
+#include <penstock/memory/buffer_pool.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace penstock::connection {
+class event_router;
+class lane;
+} // namespace penstock::connection
+
+namespace penstock {
+
+enum class transport_choice : std::uint8_t { automatic, verbs, tcp };
+
+/// "auto", "verbs", "tcp".
+std::string_view to_string(transport_choice choice) noexcept;
+result<transport_choice> parse_transport_choice(std::string_view text) noexcept;
+
+struct runtime_options {
+    transport_choice transport = transport_choice::automatic; ///< tcp: RDMA devices are not even looked at
+    std::string device;                                       ///< RDMA device by name; empty: the first that is active
+    std::uint32_t completion_depth = 16'384; ///< entries of each completion queue; bounds lanes times depth
+    memory::buffer_pool_options pool{};
+    std::size_t message_bytes_max = std::size_t{256} << 20U; ///< registered memory for messages of all connections
+    completion::poll_options polling{};
+    logger log{};
+    clock* time = nullptr;          ///< null: the system's
+    random_source* random = nullptr; ///< null: the system's
+};
+
+/// An open device and what lanes on it share. Members are destroyed in reverse order: that is the ownership tree.
+struct runtime_device {
+    fabric::provider* provider = nullptr;
+    std::unique_ptr<fabric::device> device;
+    std::unique_ptr<fabric::protection_domain> domain;
+    std::unique_ptr<fabric::completion_queue> completions;
+    std::size_t index = 0; ///< in runtime::devices and in memory::buffer_slice::region
+};
+
+/// Ownership: connections, clients, servers and buffers are its children and must be destroyed before it.
+/// Threads: the executor's only; the executor must run its handlers on one thread at a time.
+class runtime {
+public:
+    /// Throws system_error: no_device when `transport` is verbs and there is none (or it cannot be opened); whatever opening
+    /// a device gives. With `automatic` an RDMA device that cannot be opened is logged and named in verbs_reason().
+    explicit runtime(boost::asio::any_io_executor executor, const runtime_options& options = {});
+    runtime(const runtime&) = delete;
+    runtime& operator=(const runtime&) = delete;
+    ~runtime();
+
+    const boost::asio::any_io_executor& executor() const noexcept { return executor_; }
+    completion::poller& poller() noexcept { return *poller_; }
+    memory::buffer_pool& pool() noexcept { return *pool_; }
+    /// The pool that connections take their messages from.
+    memory::buffer_pool& messages() noexcept { return *messages_; }
+    clock& time() noexcept { return *time_; }
+    random_source& random() noexcept { return *random_; }
+    const logger& log() const noexcept { return log_; }
+
+    /// The device that serves `kind`; null if there is none.
+    runtime_device* device(fabric::transport kind) noexcept;
+    /// Where connections of this kind are made; null if there is none.
+    connection::event_router* router(fabric::transport kind) noexcept;
+
+    /// Moves a lane to ERROR, waits until nothing of it is in flight, destroys it, and then calls `done`, never inside this
+    /// call. After `done` no peer can reach memory through it. What is still here when the runtime ends is drained for
+    /// `drain_limit` and then destroyed without calling `done`.
+    void retire(std::unique_ptr<connection::lane> lane, std::function<void()> done = {});
+
+    /// Why there is, or is not, an RDMA device: one sentence for people.
+    const std::string& verbs_reason() const noexcept { return verbs_reason_; }
+
+private:
+    struct retired_lane;
+
+    error_code open_device(fabric::provider& provider, const runtime_options& options, std::string_view name);
+    error_code open_verbs(const runtime_options& options);
+    void drain_retired() noexcept;
+
+    static constexpr std::chrono::seconds drain_limit{5};
+
+    boost::asio::any_io_executor executor_;
+    clock* time_;
+    random_source* random_;
+    logger log_;
+    std::string verbs_reason_;
+    std::unique_ptr<fabric::provider> tcp_provider_;
+    std::unique_ptr<fabric::provider> verbs_provider_;
+    std::vector<std::unique_ptr<runtime_device>> devices_;
+    std::vector<std::unique_ptr<fabric::connection_channel>> channels_;
+    std::unique_ptr<memory::buffer_pool> pool_;
+    std::unique_ptr<memory::buffer_pool> messages_;
+    std::unique_ptr<completion::poller> poller_;
+    std::vector<std::unique_ptr<connection::event_router>> routers_;
+    std::vector<std::unique_ptr<retired_lane>> retired_;
+    std::unique_ptr<completion::asio_driver> driver_;
+};
+
+} // namespace penstock
