@@ -275,10 +275,11 @@ private:
             };
             fmt::print("{}\n", object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
         } else {
-            fmt::print("{} {} x {} for {:.2f}s: {}, {:.0f}/s; latency p50 {:.1f} us, p99 {:.1f} us, p99.9 {:.1f} us, max "
-                       "{:.1f} us; {} of data; {} ({}), checksum {}\n",
-                name, used.depth, format_byte_size(used.size), seconds, format_byte_rate(rate), operations, p50, p99, p99_9,
-                highest, format_byte_size(data_bytes_), fabric::to_string(properties.transport),
+            fmt::print(
+                "{} {} x {} for {:.2f}s: {}, {:.0f}/s; latency p50 {:.1f} us, p99 {:.1f} us, p99.9 {:.1f} us, max "
+                "{:.1f} us; {} of data; {} ({}), checksum {}\n",
+                name, used.depth, format_byte_size(used.size), seconds, format_byte_rate(rate), operations, p50, p99,
+                p99_9, highest, format_byte_size(data_bytes_), fabric::to_string(properties.transport),
                 properties.transport_reason, to_string(properties.checksum));
             if (used.depth != arguments_.depth) {
                 fmt::print("the server allows {} requests at once, not {}\n", used.depth, arguments_.depth);

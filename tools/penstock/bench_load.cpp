@@ -61,15 +61,16 @@ void bench_load::start(slot& with)
         return;
     }
     // A server keeps book of the parts of an object that were written, and bounds their number: writes go round in order.
-    const auto extent = options_.write ? written_++ % extents_before_.back() : uniform_below(random_, extents_before_.back());
+    const auto extent
+        = options_.write ? written_++ % extents_before_.back() : uniform_below(random_, extents_before_.back());
     const auto found = std::upper_bound(extents_before_.begin(), extents_before_.end(), extent);
     const auto& object = objects_[static_cast<std::size_t>(found - extents_before_.begin())];
     const auto within = extent - (*found - object.size / options_.size);
     const auto offset = within * options_.size;
     const auto slice = with.memory.buffer.slice(0, options_.size);
     if (options_.write) {
-        session_->client().async_write(object.handle, offset, slice,
-            [this, &with](const error_code& ec) { finished(with, ec, options_.size); });
+        session_->client().async_write(
+            object.handle, offset, slice, [this, &with](const error_code& ec) { finished(with, ec, options_.size); });
     } else {
         session_->client().async_read(object.handle, offset, slice,
             [this, &with](const error_code& ec, std::size_t bytes) { finished(with, ec, bytes); });

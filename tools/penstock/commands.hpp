@@ -21,10 +21,7 @@ struct common_arguments {
     bool json = false;
     int verbosity = 0; ///< 1: info, 2: debug, 3: trace
 
-    transport_choice effective_transport() const noexcept
-    {
-        return require_rdma ? transport_choice::verbs : transport;
-    }
+    transport_choice effective_transport() const noexcept { return require_rdma ? transport_choice::verbs : transport; }
 };
 
 struct serve_arguments : common_arguments {

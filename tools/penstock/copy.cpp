@@ -68,7 +68,8 @@ public:
             ended_ = status_of_stop(on);
             const std::string why = on.signal() != 0
                 ? std::string("interrupted: what was not complete is not kept")
-                : fmt::format("connection to {} lost ({}): is the server still running? What was not complete is not kept",
+                : fmt::format(
+                    "connection to {} lost ({}): is the server still running? What was not complete is not kept",
                     server_name(server), explain(on.stopped()));
             report_error(done_, meter_, {}, why);
         }
@@ -121,7 +122,8 @@ private:
 void report_plan(const put_plan& plan, copy_command& command, bool verbose)
 {
     for (const auto& failed : plan.failed) {
-        report_error(command.done(), command.meter(), failed.path, failed.what.empty() ? explain(failed.error) : failed.what);
+        report_error(
+            command.done(), command.meter(), failed.path, failed.what.empty() ? explain(failed.error) : failed.what);
     }
     command.done().links_skipped = plan.links_skipped;
     command.done().others_skipped = plan.others_skipped;
@@ -175,7 +177,8 @@ exit_status run_get(const copy_arguments& arguments)
             const auto root = open_destination(target.directory);
             if (!root) {
                 throw failure(exit_status::failed,
-                    fmt::format("cannot open the destination {}: {}", printable(target.directory), explain(root.error())));
+                    fmt::format(
+                        "cannot open the destination {}: {}", printable(target.directory), explain(root.error())));
             }
             copy_down copy(context, plan, root->get());
             co_await copy.run();

@@ -21,10 +21,7 @@ struct copy_context {
     progress_meter& meter;
 
     /// The longest piece of one request.
-    std::size_t piece_bytes() const noexcept
-    {
-        return std::min(on.slice_bytes(), on.properties().transfer_bytes_max);
-    }
+    std::size_t piece_bytes() const noexcept { return std::min(on.slice_bytes(), on.properties().transfer_bytes_max); }
 };
 
 } // namespace penstock::command

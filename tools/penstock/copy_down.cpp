@@ -13,7 +13,8 @@ std::string get_message(const error_code& ec)
         return "no space left here, nothing of it was kept: make room, or choose another destination";
     }
     if (ec == boost::system::errc::too_many_symbolic_link_levels || ec == boost::system::errc::not_a_directory) {
-        return "a component of its name is a symbolic link or a file here: links are not followed beneath the destination";
+        return "a component of its name is a symbolic link or a file here: links are not followed beneath the "
+               "destination";
     }
     if (ec == boost::system::errc::is_a_directory || ec == boost::system::errc::file_exists) {
         return "a directory has this name here: remove it, or choose another destination";
@@ -48,8 +49,7 @@ public:
     level_lister(copy_context& context, get_plan& plan)
         : context_(&context)
         , plan_(&plan)
-    {
-    }
+    {}
 
     awaitable<void> run(planned_object top)
     {
@@ -88,7 +88,8 @@ private:
     {
         for (auto& entry : entries) {
             if (!is_one_component(entry.name)) {
-                report_error(context_->done, context_->meter, directory.name, "the server gives an impossible name in it");
+                report_error(
+                    context_->done, context_->meter, directory.name, "the server gives an impossible name in it");
                 continue;
             }
             if (plan_->files.size() + plan_->directories.size() + deeper_.size() >= planned_entries_max) {

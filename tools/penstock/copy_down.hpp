@@ -34,8 +34,7 @@ public:
         : context_(&context)
         , plan_(&plan)
         , root_(root)
-    {
-    }
+    {}
 
     /// Every file and directory of the plan. Errors of one go into the report, the others go on; after the session has
     /// stopped nothing more begins.

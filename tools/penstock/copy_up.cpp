@@ -105,8 +105,7 @@ awaitable<error_code> copy_up::copy_file(const planned_file& planned)
         co_return slice.error();
     }
     const auto bytes = slice->buffer.bytes().first(piece);
-    const auto opened
-        = co_await run_blocking(context_->on.files(), [&] { return open_source(planned.path, bytes); });
+    const auto opened = co_await run_blocking(context_->on.files(), [&] { return open_source(planned.path, bytes); });
     if (opened.error) {
         co_return opened.error;
     }
@@ -122,8 +121,8 @@ awaitable<error_code> copy_up::copy_file(const planned_file& planned)
         co_return ec;
     }
     const auto length = static_cast<std::size_t>(status.size);
-    const auto ec = co_await context_->objects.put(
-        planned.name, status.permissions, durability_, slice->buffer.slice(0, length));
+    const auto ec
+        = co_await context_->objects.put(planned.name, status.permissions, durability_, slice->buffer.slice(0, length));
     if (!ec) {
         ++context_->done.files;
         context_->done.bytes += status.size;

@@ -15,8 +15,7 @@ public:
         : context_(&context)
         , plan_(&plan)
         , durability_(durability)
-    {
-    }
+    {}
 
     /// Every file and empty directory of the plan. Errors of one go into the report, the others go on; after the session
     /// has stopped nothing more begins.

@@ -35,8 +35,7 @@ public:
     gate(asio::any_io_executor executor, std::size_t permits)
         : executor_(std::move(executor))
         , free_(permits)
-    {
-    }
+    {}
     gate(const gate&) = delete;
     gate& operator=(const gate&) = delete;
     ~gate() { assert(waiting_.empty()); }
@@ -47,12 +46,10 @@ public:
         permit() = default;
         explicit permit(gate& from) noexcept
             : gate_(&from)
-        {
-        }
+        {}
         permit(permit&& other) noexcept
             : gate_(std::exchange(other.gate_, nullptr))
-        {
-        }
+        {}
         permit& operator=(permit&& other) noexcept
         {
             std::swap(gate_, other.gate_);
@@ -103,8 +100,7 @@ class task_group {
 public:
     explicit task_group(asio::any_io_executor executor)
         : executor_(std::move(executor))
-    {
-    }
+    {}
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;
     ~task_group() { assert(running_ == 0); }
@@ -152,8 +148,8 @@ awaitable<std::invoke_result_t<Work&>> run_blocking(asio::thread_pool& threads, 
     co_await asio::async_initiate<const asio::use_awaitable_t<>&, void()>(
         [&](auto handler) {
             const auto home = asio::get_associated_executor(handler);
-            asio::post(threads,
-                [&work, &made, handler = std::move(handler), guard = asio::make_work_guard(home)]() mutable {
+            asio::post(
+                threads, [&work, &made, handler = std::move(handler), guard = asio::make_work_guard(home)]() mutable {
                     made.emplace(work());
                     asio::post(guard.get_executor(), std::move(handler));
                 });

@@ -46,17 +46,18 @@ failure open_failure(const storage::uri& where, const error_code& ec, std::strin
     }
     if (ec == errc::timed_out || ec == boost::system::errc::timed_out) {
         return {exit_status::no_connection,
-            fmt::format("{} does not answer: check that it is a penstock server and that no firewall is between", server)};
+            fmt::format(
+                "{} does not answer: check that it is a penstock server and that no firewall is between", server)};
     }
     if (ec == errc::unreachable || ec == boost::system::errc::host_unreachable
         || ec == boost::system::errc::network_unreachable) {
-        return {exit_status::no_connection,
-            fmt::format("{} cannot be reached: check the address and the network", server)};
+        return {
+            exit_status::no_connection, fmt::format("{} cannot be reached: check the address and the network", server)};
     }
     if (is_fatal(ec)) {
         return {exit_status::no_connection,
-            fmt::format("cannot open a connection to {}: {}; is it a penstock server of this version?", server,
-                explain(ec))};
+            fmt::format(
+                "cannot open a connection to {}: {}; is it a penstock server of this version?", server, explain(ec))};
     }
     return {exit_status::no_connection, fmt::format("cannot open a connection to {}: {}", server, explain(ec))};
 }

@@ -30,8 +30,7 @@ public:
     failure(exit_status status, const std::string& message)
         : std::runtime_error(message)
         , status_(status)
-    {
-    }
+    {}
 
     exit_status status() const noexcept { return status_; }
 

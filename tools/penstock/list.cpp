@@ -54,8 +54,7 @@ public:
     explicit list_command(const list_arguments& arguments)
         : arguments_(arguments)
         , where_(require_uri(arguments.uri))
-    {
-    }
+    {}
 
     exit_status run()
     {
@@ -129,7 +128,8 @@ private:
             std::fflush(stdout);
             fmt::print(stderr, "{} ({})\n", fabric::to_string(properties.transport), properties.transport_reason);
             for (const auto& entry : entries_) {
-                const auto size = arguments_.human ? format_byte_size(entry.info.size) : fmt::to_string(entry.info.size);
+                const auto size
+                    = arguments_.human ? format_byte_size(entry.info.size) : fmt::to_string(entry.info.size);
                 fmt::print("{} {:>12} {} {}{}\n", permission_text(entry.info), size, time_text(entry.info.modified_ns),
                     printable(entry.name), entry.info.kind == storage::object_kind::directory ? "/" : "");
             }

@@ -165,7 +165,7 @@ std::pair<std::string_view, std::string_view> split_name(std::string_view name) 
 result<descriptor> open_destination(const std::string& directory)
 {
     // The user names this one: links in it are followed.
-    for (std::size_t end = directory.find('/', 1); ; end = directory.find('/', end + 1)) {
+    for (std::size_t end = directory.find('/', 1);; end = directory.find('/', end + 1)) {
         const std::string part = directory.substr(0, end);
         if (::mkdir(part.c_str(), permission_bits) != 0 && errno != EEXIST && end == std::string::npos) {
             return last_error();
@@ -207,8 +207,7 @@ new_file::new_file(new_file&& other) noexcept
     , file_(std::move(other.file_))
     , name_(std::move(other.name_))
     , temporary_(std::exchange(other.temporary_, {}))
-{
-}
+{}
 
 new_file& new_file::operator=(new_file&& other) noexcept
 {
@@ -246,7 +245,8 @@ error_code new_file::make_temporary()
         }
     }
     auto name = temporary_name();
-    file_ = descriptor(::openat(directory_.get(), name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, own));
+    file_ = descriptor(
+        ::openat(directory_.get(), name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, own));
     if (!file_) {
         return last_error();
     }

@@ -20,12 +20,10 @@ public:
     descriptor() = default;
     explicit descriptor(int value) noexcept
         : value_(value)
-    {
-    }
+    {}
     descriptor(descriptor&& other) noexcept
         : value_(std::exchange(other.value_, -1))
-    {
-    }
+    {}
     descriptor& operator=(descriptor&& other) noexcept
     {
         std::swap(value_, other.value_);

@@ -67,7 +67,8 @@ void add_size(CLI::App& command, const std::string& name, std::uint64_t& into, c
                 }
                 if (*parsed < lowest || *parsed > highest) {
                     throw CLI::ValidationError(name,
-                        fmt::format("{} is not between {} and {}", text, format_byte_size(lowest), format_byte_size(highest)));
+                        fmt::format(
+                            "{} is not between {} and {}", text, format_byte_size(lowest), format_byte_size(highest)));
                 }
                 into = *parsed;
             },
@@ -95,7 +96,8 @@ fabric::endpoint parse_listen(const std::string& text)
 {
     const auto refuse = [&]() -> fabric::endpoint {
         throw CLI::ValidationError("--listen",
-            fmt::format("'{}' is not ADDRESS:PORT: write for example 0.0.0.0:7471 or [::1]:7471 (a numeric address)", text));
+            fmt::format(
+                "'{}' is not ADDRESS:PORT: write for example 0.0.0.0:7471 or [::1]:7471 (a numeric address)", text));
     };
     std::string address = text;
     std::string port;
@@ -164,26 +166,28 @@ void add_put(CLI::App& app, copy_arguments& into)
             "--durability",
             [&into](const std::string& text) {
                 if (text != "received" && text != "persisted") {
-                    throw CLI::ValidationError("--durability", fmt::format("'{}' is none of received, persisted", text));
+                    throw CLI::ValidationError(
+                        "--durability", fmt::format("'{}' is none of received, persisted", text));
                 }
-                into.durability
-                    = text == "received" ? storage::durability::received : storage::durability::persisted;
+                into.durability = text == "received" ? storage::durability::received : storage::durability::persisted;
             },
             "received: survives the server's death; persisted: power loss too")
         ->option_text("received|persisted [received]");
     command.add_flag("--follow", into.follow, "follow symbolic links that stay inside their tree; others are skipped");
-    command.footer("With several FILEs, or a URI that ends in '/', each goes into that directory; else the URI is the new "
-                   "name.\n\nExamples:\n  penstock put model.bin penstock://storage:7471/models/llama.bin\n"
-                   "  penstock put shard-*.tar dataset/ penstock://storage/training/");
+    command.footer(
+        "With several FILEs, or a URI that ends in '/', each goes into that directory; else the URI is the new "
+        "name.\n\nExamples:\n  penstock put model.bin penstock://storage:7471/models/llama.bin\n"
+        "  penstock put shard-*.tar dataset/ penstock://storage/training/");
 }
 
 void add_get(CLI::App& app, copy_arguments& into)
 {
     auto& command = *app.add_subcommand("get", "Copy files and directory trees from a server");
     add_copy_options(command, into, "URI... DEST");
-    command.footer("Into DEST when it is a directory, ends in '/', or there are several URIs; else DEST is the new name. "
-                   "Each file appears at once when it is complete.\n\nExample:\n"
-                   "  penstock get penstock://storage:7471/models/llama.bin .");
+    command.footer(
+        "Into DEST when it is a directory, ends in '/', or there are several URIs; else DEST is the new name. "
+        "Each file appears at once when it is complete.\n\nExample:\n"
+        "  penstock get penstock://storage:7471/models/llama.bin .");
 }
 
 void add_list(CLI::App& app, list_arguments& into)
@@ -211,7 +215,8 @@ void add_bench(CLI::App& app, bench_arguments& into)
             "read: aligned extents at random; write: an object that is overwritten in rounds and dropped")
         ->required()
         ->option_text("read|write");
-    command.add_option("uri", into.uri, "a file, a directory, or one that ends in '/': objects are made there, and kept")
+    command
+        .add_option("uri", into.uri, "a file, a directory, or one that ends in '/': objects are made there, and kept")
         ->required()
         ->option_text("URI");
     add_size(command, "--size", into.size, "bytes of an extent", 1, std::uint64_t{1} << 30U);
@@ -224,7 +229,8 @@ void add_bench(CLI::App& app, bench_arguments& into)
     add_size(command, "--data", into.data, "how much distinct data, when it is made here", 1, std::uint64_t{1} << 50U);
     add_checksum(command, into.checksum);
     add_common(command, into);
-    command.footer("Example:\n  penstock bench read penstock://storage:7471/bench/ --size 1MiB --depth 16 --seconds 3 --json");
+    command.footer(
+        "Example:\n  penstock bench read penstock://storage:7471/bench/ --size 1MiB --depth 16 --seconds 3 --json");
 }
 
 struct all_arguments {
@@ -267,10 +273,11 @@ int run(int argc, char** argv)
     app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
         return fmt::format("{}: {} (see {} --help)\n", command_name(*failed), error.what(), command_name(*failed));
     });
-    app.footer("Exit status: 0 done; 1 something failed; 2 bad arguments; 3 no connection; 4 connection lost; 5 RDMA required "
-               "but not available; 130, 143 interrupted.\n\n"
-               "Example:\n  penstock serve --root /srv/data --listen 127.0.0.1:7471 &\n"
-               "  penstock put dataset penstock://127.0.0.1/\n  penstock get penstock://127.0.0.1/dataset copy");
+    app.footer(
+        "Exit status: 0 done; 1 something failed; 2 bad arguments; 3 no connection; 4 connection lost; 5 RDMA required "
+        "but not available; 130, 143 interrupted.\n\n"
+        "Example:\n  penstock serve --root /srv/data --listen 127.0.0.1:7471 &\n"
+        "  penstock put dataset penstock://127.0.0.1/\n  penstock get penstock://127.0.0.1/dataset copy");
     all_arguments arguments;
     add_serve(app, arguments.serve);
     add_put(app, arguments.put);

@@ -85,8 +85,7 @@ progress_meter::progress_meter(std::FILE* out, style look, clock& time, std::str
     , label_(label)
     , shown_at_(time.now())
     , measured_at_(shown_at_)
-{
-}
+{}
 
 void progress_meter::tick()
 {

@@ -76,7 +76,8 @@ void report_error(report& into, progress_meter& meter, const std::string& file, 
 void report_rest(const report& from, progress_meter& meter)
 {
     if (from.error_count > report::errors_shown) {
-        meter.line(fmt::format("penstock {}: and {} more errors", from.command, from.error_count - report::errors_shown));
+        meter.line(
+            fmt::format("penstock {}: and {} more errors", from.command, from.error_count - report::errors_shown));
     }
 }
 

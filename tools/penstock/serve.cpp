@@ -40,13 +40,15 @@ failure start_failure(const serve_arguments& arguments, const error_code& ec, st
     }
     if (ec == errc::wrong_state) {
         return {exit_status::failed,
-            fmt::format("another server serves {} already: stop it, or choose another root", printable(arguments.root))};
+            fmt::format(
+                "another server serves {} already: stop it, or choose another root", printable(arguments.root))};
     }
     if (ec == errc::no_device) {
         return {exit_status::no_rdma,
             fmt::format("RDMA is required but not available here: {}; use --transport tcp or auto", rdma_reason)};
     }
-    return {exit_status::failed, fmt::format("cannot serve {} on {}: {}", printable(arguments.root), address, explain(ec))};
+    return {
+        exit_status::failed, fmt::format("cannot serve {} on {}: {}", printable(arguments.root), address, explain(ec))};
 }
 
 void print_ready(const serve_arguments& arguments, const storage::server& server)

@@ -24,7 +24,8 @@ std::unique_ptr<runtime> open_runtime(
     wanted.log = options.log;
     wanted.pool.slice_bytes = options.slice_bytes;
     wanted.pool.arena_bytes = std::max(wanted.pool.arena_bytes, options.slice_bytes);
-    wanted.pool.bytes_max = options.slice_bytes * options.slices + std::max(bytes_beside_slices, 2 * wanted.pool.arena_bytes);
+    wanted.pool.bytes_max
+        = options.slice_bytes * options.slices + std::max(bytes_beside_slices, 2 * wanted.pool.arena_bytes);
     try {
         return std::make_unique<runtime>(executor, wanted);
     } catch (const system_error& thrown) {
@@ -86,7 +87,8 @@ awaitable<void> session::connect_and_run(std::function<awaitable<void>(session&)
     wanted.transport = options_.transport;
     wanted.checksum = options_.checksum;
     wanted.depth = options_.depth;
-    auto [ec, opened] = co_await storage::client::async_open(*runtime_, server_, wanted, asio::as_tuple(asio::use_awaitable));
+    auto [ec, opened]
+        = co_await storage::client::async_open(*runtime_, server_, wanted, asio::as_tuple(asio::use_awaitable));
     if (ec) {
         throw open_failure(server_, ec, runtime_->verbs_reason());
     }

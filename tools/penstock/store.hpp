@@ -15,8 +15,7 @@ public:
     explicit store(session& on)
         : session_(&on)
         , requests_(on.executor(), on.properties().depth)
-    {
-    }
+    {}
 
     awaitable<result<storage::opened_object>> open(std::string name, memory::buffer_slice into);
     awaitable<result<std::size_t>> read(storage::object_handle object, std::uint64_t offset, memory::buffer_slice into);

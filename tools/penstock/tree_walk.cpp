@@ -38,8 +38,7 @@ public:
     walker(put_plan& plan, bool follow)
         : plan_(plan)
         , follow_(follow)
-    {
-    }
+    {}
 
     void source(const copy_pair& pair)
     {

@@ -13,17 +13,17 @@
 namespace penstock::command {
 
 struct planned_file {
-    std::string path; ///< local
-    std::string name; ///< at the server
+    std::string path;       ///< local
+    std::string name;       ///< at the server
     std::uint64_t size = 0; ///< when it was looked at: for totals only
 };
 
 enum class skip_reason : std::uint8_t {
     symbolic_link,
-    link_outside,  ///< followed, it would leave the tree
-    link_loop,     ///< followed, it would come back to a directory it is in
-    link_broken,   ///< followed, it leads nowhere
-    special_file,  ///< a fifo, socket or device
+    link_outside, ///< followed, it would leave the tree
+    link_loop,    ///< followed, it would come back to a directory it is in
+    link_broken,  ///< followed, it leads nowhere
+    special_file, ///< a fifo, socket or device
 };
 
 /// "symbolic link", "fifo, socket or device", ...

@@ -37,7 +37,8 @@ TEST_CASE("every value is known to 1/64 of itself")
 {
     for (unsigned bit = 0; bit != 64; ++bit) {
         for (const std::uint64_t extra : {std::uint64_t{0}, std::uint64_t{1}, (std::uint64_t{1} << bit) - 1}) {
-            const auto value = (std::uint64_t{1} << bit) + (bit == 0 ? 0 : std::min(extra, (std::uint64_t{1} << bit) - 1));
+            const auto value
+                = (std::uint64_t{1} << bit) + (bit == 0 ? 0 : std::min(extra, (std::uint64_t{1} << bit) - 1));
             histogram values;
             values.add(value);
             values.add(std::numeric_limits<std::uint64_t>::max()); // so that the maximum does not help
