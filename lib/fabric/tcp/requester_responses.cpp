@@ -1,5 +1,6 @@
 #include "fabric/tcp/requester.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <sys/uio.h>
 
@@ -7,6 +8,7 @@ namespace penstock::fabric::tcp {
 
 requester::response requester::begin_response(const frame_header& frame) noexcept
 {
+    reading_ = std::max(reading_, head_); // slots behind the head are others' by now
     while (reading_ != position_.next
         && (!is_response_operation(entry_at(reading_).operation) || entry_at(reading_).done))
         ++reading_;

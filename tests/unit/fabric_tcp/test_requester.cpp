@@ -232,6 +232,33 @@ TEST_CASE("responses to nothing, of another kind or size are violations")
     CHECK(s.machine.begin_response(wrong) == requester::response::violation);
 }
 
+TEST_CASE("a response finds its read when the ring has gone round since the last one")
+{
+    script s;
+    s.post(opcode::read, 1, 1);
+    s.expect_frame(frame_type::read_request, 0);
+    s.respond_to_read(0, 1);
+    s.expect_retired(1);
+    s.machine.release(1);
+    std::uint32_t message = 1;
+    for (int i = 0; i != 7; ++i, ++message) {
+        s.post(opcode::write, 1, 2);
+        s.expect_frame(frame_type::write, message);
+        CHECK(s.machine.acknowledge(message + 1) == requester::response::fine);
+        s.expect_retired(2);
+        s.machine.release(1);
+    }
+    // The second read is in the slot that the search for the first one's answer would start at.
+    s.post(opcode::read, 1, 3);
+    s.post(opcode::read, 1, 4);
+    s.expect_frame(frame_type::read_request, message);
+    s.expect_frame(frame_type::read_request, message + 1);
+    s.respond_to_read(message, 1);
+    s.expect_retired(3);
+    s.respond_to_read(message + 1, 1);
+    s.expect_retired(4);
+}
+
 TEST_CASE("a key that dies makes its request fail in its turn")
 {
     script s;
