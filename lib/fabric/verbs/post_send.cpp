@@ -142,6 +142,9 @@ void verbs_queue_pair::append_window_request(const send_request& request, send_b
     out.bind_mw.bind_info.mr = region.native();
     out.bind_mw.bind_info.addr = reinterpret_cast<std::uintptr_t>(request.bind.address);
     out.bind_mw.bind_info.length = request.bind.length;
+    // SoftRoCE binds across protection domains; beyond the region it does not.
+    if (device_.is_soft_roce() && region.native()->pd != pair_->pd)
+        out.bind_mw.bind_info.length = region.bytes().size() + 1;
     out.bind_mw.bind_info.mw_access_flags = static_cast<unsigned>(verbs::to_native(request.bind.rights));
     // A window that is bound already keeps its entry: the device fails the request.
     if (window.table == nullptr)

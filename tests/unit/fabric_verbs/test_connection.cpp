@@ -107,7 +107,10 @@ TEST_CASE_METHOD(connected_fixture, "a queue pair that breaks ends its connectio
         REQUIRE_FALSE(near->post_send({&write, 1}).error);
         CHECK(next().status == completion_status::remote_access_error);
     }
-    SECTION("by its owner") { REQUIRE_FALSE(near->move_to_error()); }
+    SECTION("by its owner")
+    {
+        REQUIRE_FALSE(near->move_to_error());
+    }
     pollfd waiting{active.channel->descriptor(), POLLIN, 0};
     CHECK(::poll(&waiting, 1, 10'000) == 1);
     CHECK(active_event(*outgoing, event::disconnected).error == errc::lane_error);

@@ -179,6 +179,20 @@ TEST_CASE_METHOD(window_fixture, "a queue pair with a bound window is destroyed 
     CHECK_FALSE(far_region->deregister());
 }
 
+TEST_CASE_METHOD(window_fixture, "a window does not open another domain's region", "[verbs][softroce]")
+{
+    const auto other = hardware->allocate_protection_domain().value();
+    std::vector<std::byte> memory(8'192);
+    const auto region = other->register_memory(memory, access::local_write | access::window_bind).value();
+    auto request = bind(1);
+    request.bind.region = region.get();
+    request.bind.address = memory.data();
+    post(*far, request);
+    expect_status(1, completion_status::memory_window_bind_error);
+    window.reset();
+    CHECK_FALSE(region->deregister());
+}
+
 TEST_CASE_METHOD(window_fixture, "a bind that was not posted changes nothing", "[verbs][softroce]")
 {
     // Fill the queue so that the bind finds no room.
