@@ -64,7 +64,8 @@ public:
             timer& due = *timers_.begin();
             due.unlink();
             ++count;
-            due.action_();
+            const auto action = due.action_; // a copy: the action may destroy its timer
+            action();
         }
         return count;
     }

@@ -83,6 +83,10 @@ public:
     /// `drain_limit` and then destroyed without calling `done`.
     void retire(std::unique_ptr<connection::lane> lane, std::function<void()> done = {});
 
+    /// Keeps an operation of several steps alive until drop(), or until the runtime ends: then it is destroyed first.
+    void keep(std::shared_ptr<void> operation);
+    void drop(const void* operation) noexcept;
+
     /// Why there is, or is not, an RDMA device: one sentence for people.
     const std::string& verbs_reason() const noexcept { return verbs_reason_; }
 
@@ -109,6 +113,7 @@ private:
     std::unique_ptr<completion::poller> poller_;
     std::vector<std::unique_ptr<connection::event_router>> routers_;
     std::vector<std::unique_ptr<retired_lane>> retired_;
+    std::vector<std::shared_ptr<void>> kept_;
     std::unique_ptr<completion::asio_driver> driver_;
 };
 

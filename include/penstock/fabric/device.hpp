@@ -23,6 +23,7 @@ enum class capability : std::uint32_t {
     window_reinvalidate_safe = 1U << 4U, ///< invalidating an invalid window is an error, not a crash
     send_with_invalidate = 1U << 5U,
     atomics = 1U << 6U,
+    error_status_exact = 1U << 7U, ///< a failed request's status is the one the specification names for the cause
 };
 
 struct capabilities {

@@ -25,8 +25,8 @@ public:
     /// requests and for the peer's: a side that stops polling stops its peers.
     virtual std::size_t poll(std::span<work_completion> out) = 0;
 
-    /// Makes `descriptor()` readable at the next completion (or at once if one is waiting that came after the
-    /// last poll). To sleep without losing a completion: arm, poll until empty, then wait on the descriptor.
+    /// Makes `descriptor()` readable at the next completion; whether one that is waiting already does so too is the
+    /// device's choice. To sleep without losing a completion: arm, poll until empty, then wait on the descriptor.
     virtual error_code arm(bool solicited_only = false) = 0;
 
     /// Call when `descriptor()` was readable, before polling.
@@ -95,7 +95,8 @@ public:
     /// Posts a list in order, with one doorbell.
     /// In ERROR requests are accepted and flushed. Errors, for the first request not posted: wrong_state (before
     /// ready_to_send), send_queue_full, too_many_segments, message_too_long, inline_too_long, invalid_argument
-    /// (an atomic that is not 8 bytes; a bind without window or region), not_supported, or errno.
+    /// (an atomic that is not 8 bytes at an aligned address; a bind without window or region, or with one of another
+    /// domain), not_supported, or errno.
     /// Bad keys and ranges are not errors of the post: they complete with local_protection_error.
     virtual post_result post_send(std::span<const send_request> requests) = 0;
 

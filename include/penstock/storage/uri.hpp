@@ -14,10 +14,10 @@ inline constexpr std::uint16_t default_port = 7471;
 
 /// Where an object or directory is.
 struct uri {
-    std::string host;                  ///< a name or a numeric address; IPv6 without its brackets
+    std::string host; ///< a name or a numeric address; IPv6 without its brackets
     std::uint16_t port = default_port;
-    std::string name;                  ///< without the leading '/', percent-decoded; may be empty
-    bool names_directory = false;      ///< it ended in '/' (or had no name)
+    std::string name;             ///< without the leading '/', percent-decoded; may be empty
+    bool names_directory = false; ///< it ended in '/' (or had no name)
 };
 
 /// Errors: invalid_argument (not the scheme, no host or a character no host has, a port outside 1-65535, a bad percent

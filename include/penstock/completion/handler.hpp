@@ -1,0 +1,43 @@
+#pragma once
+
+// Calling a completion handler where it wants to be called.
+
+#include <boost/asio/any_completion_executor.hpp>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prepend.hpp>
+
+#include <utility>
+
+namespace penstock::completion {
+
+/// From the poller's turn: calls directly when the handler's executor is `home`, on which the poller runs; else dispatches.
+template <class Handler, class... Args>
+void call_handler(Handler&& handler, const boost::asio::any_io_executor& home, Args&&... args)
+{
+    const auto wanted = boost::asio::get_associated_executor(handler, home);
+    if constexpr (std::is_same_v<std::decay_t<decltype(wanted)>, boost::asio::any_io_executor>) {
+        if (wanted == home) {
+            std::forward<Handler>(handler)(std::forward<Args>(args)...);
+            return;
+        }
+    } else if constexpr (std::is_same_v<std::decay_t<decltype(wanted)>, boost::asio::any_completion_executor>) {
+        if (wanted == boost::asio::any_completion_executor(home)) {
+            std::forward<Handler>(handler)(std::forward<Args>(args)...);
+            return;
+        }
+    }
+    boost::asio::dispatch(
+        wanted, boost::asio::prepend(std::forward<Handler>(handler), std::forward<Args>(args)...));
+}
+
+/// From an initiating function, which must not call the handler itself.
+template <class Handler, class... Args>
+void post_handler(Handler&& handler, const boost::asio::any_io_executor& home, Args&&... args)
+{
+    boost::asio::post(home, boost::asio::prepend(std::forward<Handler>(handler), std::forward<Args>(args)...));
+}
+
+} // namespace penstock::completion

@@ -1,0 +1,49 @@
+#pragma once
+
+// How large the lanes of a connection are, at each side.
+
+#include "handshake.hpp"
+
+#include <penstock/connection/connection.hpp>
+
+namespace penstock::connection {
+
+inline lane_options control_lane_options()
+{
+    lane_options shape;
+    shape.send_depth = 8;
+    shape.receives = 4;
+    shape.receive_bytes = control_bytes_max;
+    shape.sends = 4;
+    shape.send_bytes = control_bytes_max;
+    return shape;
+}
+
+/// A request is a bind and a send; the window is invalidated by a third request while the slot's next one may already be
+/// under way.
+inline lane_options client_data_lane_options(std::uint32_t depth, const message_limits& messages)
+{
+    lane_options shape;
+    shape.send_depth = 4 * depth;
+    shape.receives = depth;
+    shape.receive_bytes = messages.response_bytes;
+    shape.sends = depth;
+    shape.send_bytes = messages.request_bytes;
+    shape.windows = depth;
+    return shape;
+}
+
+/// A request costs a read or a write, and a send. The client may have sent its next one before our send's completion is
+/// polled, so both queues have room for one more round.
+inline lane_options server_data_lane_options(std::uint32_t depth, const message_limits& messages)
+{
+    lane_options shape;
+    shape.send_depth = 4 * depth;
+    shape.receives = depth;
+    shape.receive_bytes = messages.request_bytes;
+    shape.sends = 2 * depth;
+    shape.send_bytes = messages.response_bytes;
+    return shape;
+}
+
+} // namespace penstock::connection

@@ -1,0 +1,207 @@
+#include <penstock/connection/runtime.hpp>
+
+#include "event_router.hpp"
+
+#include <penstock/connection/lane.hpp>
+#include <penstock/fabric/tcp.hpp>
+#include <penstock/fabric/verbs.hpp>
+
+#include <algorithm>
+
+namespace penstock {
+
+std::string_view to_string(transport_choice choice) noexcept
+{
+    switch (choice) {
+    case transport_choice::automatic: return "auto";
+    case transport_choice::verbs: return "verbs";
+    case transport_choice::tcp: return "tcp";
+    }
+    return "unknown";
+}
+
+result<transport_choice> parse_transport_choice(std::string_view text) noexcept
+{
+    for (const auto choice : {transport_choice::automatic, transport_choice::verbs, transport_choice::tcp}) {
+        if (text == to_string(choice)) {
+            return choice;
+        }
+    }
+    return make_error_code(errc::invalid_argument);
+}
+
+struct runtime::retired_lane {
+    std::unique_ptr<connection::lane> lane;
+    std::function<void()> done;
+    completion::timer destroy; // runs in the poller's own turn, not inside a completion of the lane
+};
+
+runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& options)
+    : executor_(std::move(executor))
+    , time_(options.time != nullptr ? options.time : &system_clock_source())
+    , random_(options.random != nullptr ? options.random : &system_random_source())
+    , log_(options.log)
+{
+    fabric::tcp_options tcp;
+    tcp.time = time_;
+    tcp.log = log_.for_component("fabric.tcp");
+    tcp_provider_ = fabric::make_tcp_provider(tcp);
+    if (const auto error = open_device(*tcp_provider_, options, {}); error.failed()) {
+        throw system_error(error, "opening the tcp fabric");
+    }
+
+    if (options.transport == transport_choice::tcp) {
+        verbs_reason_ = "tcp was asked for";
+    } else if (const auto error = open_verbs(options); error.failed()) {
+        if (options.transport == transport_choice::verbs) {
+            throw system_error(error, "opening an RDMA device");
+        }
+        if (error != errc::no_device) {
+            log_.warning("the RDMA device cannot be used: " + verbs_reason_);
+        }
+    }
+
+    std::vector<fabric::protection_domain*> domains;
+    for (const auto& opened : devices_) {
+        domains.push_back(opened->domain.get());
+    }
+    pool_ = std::make_unique<memory::buffer_pool>(domains, options.pool);
+    memory::buffer_pool_options messages;
+    messages.slice_bytes = std::size_t {64} << 10U;
+    messages.arena_bytes = std::size_t {2} << 20U;
+    messages.bytes_max = options.message_bytes_max;
+    messages_ = std::make_unique<memory::buffer_pool>(domains, messages);
+
+    poller_ = std::make_unique<completion::poller>(*time_, completion::poller_options {});
+    for (const auto& opened : devices_) {
+        poller_->add(*opened->completions);
+    }
+    for (const auto& channel : channels_) {
+        routers_.push_back(std::make_unique<connection::event_router>(*channel));
+        poller_->add(*routers_.back());
+    }
+    driver_ = std::make_unique<completion::asio_driver>(executor_, *poller_, options.polling);
+}
+
+runtime::~runtime()
+{
+    driver_.reset();
+    while (!kept_.empty()) {
+        const auto ended = std::move(kept_.back());
+        kept_.pop_back();
+    }
+    drain_retired();
+}
+
+error_code runtime::open_device(fabric::provider& provider, const runtime_options& options, std::string_view name)
+{
+    auto opened = std::make_unique<runtime_device>();
+    opened->provider = &provider;
+    opened->index = devices_.size();
+    auto device = provider.open(name);
+    if (!device) {
+        return device.error();
+    }
+    opened->device = std::move(*device);
+    auto domain = opened->device->allocate_protection_domain();
+    if (!domain) {
+        return domain.error();
+    }
+    opened->domain = std::move(*domain);
+    const auto depth
+        = std::min<std::uint32_t>(options.completion_depth, opened->device->limits().completion_queue_depth_max);
+    auto completions = opened->device->create_completion_queue(depth);
+    if (!completions) {
+        return completions.error();
+    }
+    opened->completions = std::move(*completions);
+    auto channel = provider.create_connection_channel();
+    if (!channel) {
+        return channel.error();
+    }
+    channels_.push_back(std::move(*channel));
+    devices_.push_back(std::move(opened));
+    return {};
+}
+
+error_code runtime::open_verbs(const runtime_options& options)
+{
+    fabric::verbs_options wanted;
+    wanted.time = time_;
+    wanted.log = log_.for_component("fabric.verbs");
+    verbs_provider_ = fabric::make_verbs_provider(wanted);
+    const auto found = verbs_provider_->devices();
+    if (found.empty()) {
+        verbs_reason_ = "no RDMA device on this machine";
+        return errc::no_device;
+    }
+    const std::string name = options.device.empty() ? found.front().name : options.device;
+    const auto error = open_device(*verbs_provider_, options, name);
+    verbs_reason_ = error.failed() ? "RDMA device " + name + ": " + error.message() : "RDMA device " + name;
+    return error;
+}
+
+runtime_device* runtime::device(fabric::transport kind) noexcept
+{
+    const auto found = std::find_if(devices_.begin(), devices_.end(),
+        [kind](const auto& opened) { return opened->device->info().kind == kind; });
+    return found == devices_.end() ? nullptr : found->get();
+}
+
+connection::event_router* runtime::router(fabric::transport kind) noexcept
+{
+    const auto* const found = device(kind);
+    return found == nullptr ? nullptr : routers_[found->index].get();
+}
+
+void runtime::retire(std::unique_ptr<connection::lane> lane, std::function<void()> done)
+{
+    auto entry = std::make_unique<retired_lane>();
+    auto* const retired = entry.get();
+    retired->lane = std::move(lane);
+    retired->done = std::move(done);
+    retired->destroy.set_action([this, retired] {
+        const auto found = std::find_if(
+            retired_.begin(), retired_.end(), [retired](const auto& other) { return other.get() == retired; });
+        const auto ended = std::move(*found);
+        retired_.erase(found);
+        ended->lane.reset();
+        if (ended->done) {
+            ended->done();
+        }
+        poller_->release_hold();
+    });
+    retired_.push_back(std::move(entry));
+    poller_->hold();
+    retired->lane->begin_retirement([this, retired] { poller_->timers().start(retired->destroy, time_->now()); });
+}
+
+void runtime::keep(std::shared_ptr<void> operation)
+{
+    kept_.push_back(std::move(operation));
+}
+
+void runtime::drop(const void* operation) noexcept
+{
+    const auto found = std::find_if(
+        kept_.begin(), kept_.end(), [operation](const auto& kept) { return kept.get() == operation; });
+    if (found != kept_.end()) {
+        const auto ended = std::move(*found); // destroyed after the list is whole again
+        kept_.erase(found);
+    }
+}
+
+// Only drains: an operation that ends here runs no handler, since its owner is gone.
+void runtime::drain_retired() noexcept
+{
+    for (const auto& entry : retired_) {
+        entry->done = nullptr;
+    }
+    const auto limit = saturating_add(time_->now(), drain_limit);
+    while (!retired_.empty() && time_->now() < limit) {
+        (void)poller_->poll();
+    }
+    retired_.clear();
+}
+
+} // namespace penstock
