@@ -95,8 +95,8 @@ public:
     /// Posts a list in order, with one doorbell.
     /// In ERROR requests are accepted and flushed. Errors, for the first request not posted: wrong_state (before
     /// ready_to_send), send_queue_full, too_many_segments, message_too_long, inline_too_long, invalid_argument
-    /// (an atomic that is not 8 bytes at an aligned address; a bind without window or region, or with one of another
-    /// domain), not_supported, or errno.
+    /// (an atomic that is not 8 bytes at an aligned address; a bind without window or region), not_supported, or
+    /// errno.
     /// Bad keys and ranges are not errors of the post: they complete with local_protection_error.
     virtual post_result post_send(std::span<const send_request> requests) = 0;
 
