@@ -126,7 +126,7 @@ void nobody_listens(world& home)
         port = gone->local_endpoint().port();
     }
     end a(home, home.near);
-    auto made = take("resolve", home.active.handle->resolve(home.at(port)));
+    auto made = home.active.resolve(home.at(port));
     auto event = home.active.next("resolved, or refused at once", made.get());
     if (event.type == connection_event_type::resolved) {
         expect_success("connect", made->connect(*a.pair, {}));
@@ -143,7 +143,7 @@ void wrong_states(world& home)
     end spare(home, home.near);
     {
         const auto at = listen(home);
-        auto early = take("resolve", home.active.handle->resolve(at->local_endpoint()));
+        auto early = home.active.resolve(at->local_endpoint());
         expect_error("connect before resolved", early->connect(*spare.pair, {}), errc::wrong_state);
         home.active.expect_event(connection_event_type::resolved, early.get());
         expect_error("accept at the active side", early->accept(*spare.pair, {}), errc::wrong_state);
@@ -249,7 +249,7 @@ void many_at_once(world& home)
     options.completions = &shared_a;
     for (std::size_t i = 0; i != count; ++i) {
         active.push_back(std::make_unique<end>(home, home.near, options));
-        active.back()->link = take("resolve", home.active.handle->resolve(at->local_endpoint()));
+        active.back()->link = home.active.resolve(at->local_endpoint());
     }
     options.completions = &shared_b;
     std::size_t up_a = 0;

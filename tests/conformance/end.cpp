@@ -117,7 +117,7 @@ std::unique_ptr<listener> listen(world& home, const listen_options& options)
 
 std::unique_ptr<connection> resolve(world& home, const endpoint& remote, const where& place)
 {
-    auto made = take("resolve", home.active.handle->resolve(remote), place);
+    auto made = home.active.resolve(remote, place);
     home.active.expect_event(connection_event_type::resolved, made.get(), place);
     return made;
 }

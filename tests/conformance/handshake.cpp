@@ -46,7 +46,7 @@ void ask_plain_server(world& home, std::span<const std::byte> words, bool close)
     server.non_blocking(true);
     std::vector<tcp::socket> sockets;
     end a(home, home.near);
-    a.link = take("resolve", home.active.handle->resolve(server.local_endpoint()));
+    a.link = home.active.resolve(server.local_endpoint());
     const auto serve = [&] {
         tcp::socket socket(context);
         error_code error;
@@ -162,7 +162,7 @@ void destroyed_while_resolving(world& home)
 {
     const auto at = listen(home);
     for (int i = 0; i != 10; ++i)
-        take("resolve", home.active.handle->resolve(at->local_endpoint())).reset();
+        home.active.resolve(at->local_endpoint()).reset();
     home.run_for(10ms);
     expect(home.active.told.empty(), "no event names a destroyed connection");
     expect_still_serves(home, *at);

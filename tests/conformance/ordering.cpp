@@ -214,6 +214,33 @@ void reads_beyond_initiator_depth(world& home)
     }
 }
 
+// More requests than the queue has slots between two reads, and a list that does not start at the first slot.
+void reads_after_many_writes(world& home)
+{
+    end_options options;
+    options.send_depth = 8;
+    linked ends(home, options);
+    auto& [a, b] = ends;
+    fill(b.bytes(0, 8000), 63);
+    std::uint64_t id = 0;
+    for (std::size_t writes = 1; writes != 24; ++writes) {
+        post(a, {read(id, {a.segment(0, 8)}, b.remote(0))});
+        a.completions->expect_success(id++, completion_opcode::read);
+        for (std::size_t i = 0; i != writes; ++i) {
+            post(a, {write(id, {a.segment(8000, 8)}, b.remote(8000))});
+            a.completions->expect_success(id++, completion_opcode::write);
+        }
+        fill_with(a.bytes(0, 8000), std::byte{0});
+        std::vector<work> list;
+        for (std::size_t i = 0; i != 8; ++i)
+            list.push_back(read(id + i, {a.segment(i * 1000, 1000)}, b.remote(i * 1000)));
+        post(a, std::move(list));
+        for (std::size_t i = 0; i != 8; ++i)
+            a.completions->expect_success(id++, completion_opcode::read);
+        expect_pattern(a.bytes(0, 8000), 63);
+    }
+}
+
 // The responder grants fewer than the initiator would like: the smaller number rules.
 void reads_beyond_responder_resources(world& home)
 {
@@ -248,6 +275,7 @@ constexpr conformance_case cases[] = {
     {"ordering/fenced_send_carries_bytes_just_read", fenced_send_carries_bytes_just_read},
     {"ordering/fence_without_reads_is_free", fence_without_reads_is_free},
     {"ordering/reads_beyond_initiator_depth", reads_beyond_initiator_depth},
+    {"ordering/reads_after_many_writes", reads_after_many_writes},
     {"ordering/reads_beyond_responder_resources", reads_beyond_responder_resources},
 };
 

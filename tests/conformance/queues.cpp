@@ -193,10 +193,10 @@ void receive_posted_before_connected(world& home)
     a.receive(8, 0, 64);
     connect(home, a, b);
     post(a, {send(1, {a.segment(100, 5)})});
-    post(b, {send(2, {b.segment(100, 6)})});
     expect_equal("bytes", b.completions->expect_success(7, completion_opcode::receive).byte_count, 5U);
     a.completions->expect_success(1, completion_opcode::send);
-    expect_equal("bytes", a.completions->next("receive").byte_count, 6U);
+    post(b, {send(2, {b.segment(100, 6)})});
+    expect_equal("bytes", a.completions->expect_success(8, completion_opcode::receive).byte_count, 6U);
     b.completions->expect_success(2, completion_opcode::send);
 }
 
@@ -210,6 +210,7 @@ void bind_without_window_is_refused(linked& ends)
     no_region.request.bind.region = nullptr;
     expect_error("a bind without window", try_post(*a.pair, {no_window}).error, errc::invalid_argument);
     expect_error("a bind without region", try_post(*a.pair, {no_region}).error, errc::invalid_argument);
+    a.expect_ready();
     bind_and_wait(a, *window, 0, 8);
 }
 

@@ -140,14 +140,20 @@ void expect_receive_fails(linked& ends, std::size_t length, completion_status at
 
 completion_status too_short(const world& home)
 {
-    return (home.on.kind == transport::tcp) ? completion_status::local_length_error
-                                            : completion_status::remote_invalid_request;
+    return home.supports(capability::error_status_exact) ? completion_status::local_length_error
+                                                         : completion_status::local_queue_pair_operation_error;
 }
 
 completion_status no_right(const world& home)
 {
-    return (home.on.kind == transport::tcp) ? completion_status::local_protection_error
-                                            : completion_status::local_queue_pair_operation_error;
+    return home.supports(capability::error_status_exact) ? completion_status::local_protection_error
+                                                         : completion_status::local_queue_pair_operation_error;
+}
+
+completion_status sent_too_long(const world& home)
+{
+    return home.supports(capability::error_status_exact) ? completion_status::remote_invalid_request
+                                                         : completion_status::remote_operation_error;
 }
 
 void one_byte_too_short(linked& ends)
@@ -155,7 +161,7 @@ void one_byte_too_short(linked& ends)
     auto& b = ends.b;
     fill_with(b.buffer.bytes(), std::byte{0x42});
     b.receive(7, 0, 99);
-    expect_receive_fails(ends, 100, too_short(ends.a.home), completion_status::remote_invalid_request);
+    expect_receive_fails(ends, 100, too_short(ends.a.home), sent_too_long(ends.a.home));
     expect_filled_with(b.bytes(99, 1000), std::byte{0x42});
 }
 
@@ -164,14 +170,14 @@ void long_message_too_short(linked& ends)
     auto& b = ends.b;
     fill_with(b.buffer.bytes(), std::byte{0x42});
     b.receive(7, 0, 20000);
-    expect_receive_fails(ends, 60000, too_short(ends.a.home), completion_status::remote_invalid_request);
+    expect_receive_fails(ends, 60000, too_short(ends.a.home), sent_too_long(ends.a.home));
     expect_filled_with(b.bytes(20000, 40000), std::byte{0x42});
 }
 
 void no_bytes_at_all(linked& ends)
 {
     ends.b.receive_nothing(7);
-    expect_receive_fails(ends, 1, too_short(ends.a.home), completion_status::remote_invalid_request);
+    expect_receive_fails(ends, 1, too_short(ends.a.home), sent_too_long(ends.a.home));
 }
 
 void into_region_without_local_write(world& home)

@@ -46,60 +46,52 @@ private:
     std::thread thread_;
 };
 
-/// What one thread sees of its own queue, with a deadline. The world's loop must leave the queue alone.
-work_completion wait_alone(queue& mine, std::string_view what)
-{
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    std::array<work_completion, 1> one;
-    while (mine.handle->poll(one) == 0)
-        expect(std::chrono::steady_clock::now() < deadline, what);
-    return one[0];
-}
-
 void ping_pong(linked& ends)
 {
     constexpr std::uint64_t rounds = 2000;
-    auto& a = ends.a;
-    a.completions->paused = true;
-    ends.b.completions->paused = true;
-    a.receive(0, 8, 8);
-    ends.b.receive(0, 8, 8);
-    helper other([&ends] {
-        auto& b = ends.b;
-        for (std::uint64_t i = 0; i != rounds; ++i) {
-            const auto told = wait_alone(*b.completions, "a ping");
-            expect_equal("status", told.status, completion_status::success);
-            expect_equal("ping", load_u64(b.buffer.at(8)), i);
-            b.receive(0, 8, 8);
-            store_u64(b.buffer.at(0), i * 2);
-            auto pong = send(1, {b.segment(0, 8)});
-            pong.request.signaled = false;
-            if (i % 16 == 15)
-                pong.request.signaled = true;
-            post(b, {pong});
-            if (i % 16 == 15)
-                expect_equal("opcode", wait_alone(*b.completions, "a pong sent").id, 1U);
-        }
-    });
-    for (std::uint64_t i = 0; i != rounds; ++i) {
-        store_u64(a.buffer.at(0), i);
-        post(a, {send(1, {a.segment(0, 8)})});
-        bool sent = false;
-        bool received = false;
-        while (!sent || !received) {
-            const auto told = wait_alone(*a.completions, "a pong");
-            expect_equal("status", told.status, completion_status::success);
-            (told.operation == completion_opcode::receive ? received : sent) = true;
-        }
-        expect_equal("pong", load_u64(a.buffer.at(8)), i * 2);
-        a.receive(0, 8, 8);
-        if (i + 1 == rounds)
-            break;
+    for (auto* side : {&ends.a, &ends.b}) {
+        side->completions->paused = true;
+        side->receive(0, 8, 8);
     }
-    // On a fabric without passive progress the last signaled pong needs this side's acknowledgement.
-    std::array<work_completion, 1> none;
-    while (!other.done.load(std::memory_order_acquire))
-        expect_equal("completions", a.completions->handle->poll(none), 0U);
+    // Both are through when both say so: until then each polls, as the other's last message may need it.
+    std::atomic<int> through{0};
+    const auto run = [&through](end& mine, bool begins) {
+        std::uint64_t sent = 0;
+        std::uint64_t received = 0;
+        std::uint64_t told_sent = 0;
+        const auto say = [&] {
+            store_u64(mine.buffer.at(0), sent);
+            post(mine, {send(sent++, {mine.segment(0, 8)})});
+        };
+        if (begins)
+            say();
+        const auto deadline = std::chrono::steady_clock::now() + 3 * patience;
+        bool counted = false;
+        while (through.load() != 2) {
+            expect(std::chrono::steady_clock::now() < deadline, "2000 rounds within 30 s");
+            std::array<work_completion, 1> one;
+            if (mine.completions->handle->poll(one) == 1) {
+                expect_equal("status", one[0].status, completion_status::success);
+                if (one[0].operation == completion_opcode::receive) {
+                    expect_equal("message", load_u64(mine.buffer.at(8)), received);
+                    ++received;
+                    mine.receive(0, 8, 8);
+                } else {
+                    expect_equal("id", one[0].id, told_sent);
+                    ++told_sent;
+                }
+            }
+            // The buffer of the last message is ours again when its send has completed.
+            if (sent == told_sent && sent < rounds && received == (begins ? sent : sent + 1))
+                say();
+            if (!counted && received == rounds && told_sent == rounds) {
+                counted = true;
+                through.fetch_add(1);
+            }
+        }
+    };
+    helper other([&] { run(ends.b, false); });
+    run(ends.a, true);
     other.join();
 }
 

@@ -46,7 +46,7 @@ void carries_write_read_atomic(linked& ends)
     post(a,
         {write(1, {a.segment(0, length)}, through(*window, b, begin)),
             read(2, {a.segment(16384, length)}, through(*window, b, begin)),
-            fetch_add(3, a.segment(32768, 8), through(*window, b, begin + 8), 1)});
+            fetch_add(3, a.segment(32768, 8), through(*window, b, begin + 8), 1).fenced()});
     a.completions->expect_success(1, completion_opcode::write);
     a.completions->expect_success(2, completion_opcode::read);
     a.completions->expect_success(3, completion_opcode::fetch_add);
@@ -395,6 +395,23 @@ void bind_region_of_another_domain(linked& ends)
     expect_bind_fails(b, item);
 }
 
+void bind_window_of_another_domain(linked& ends)
+{
+    auto& b = ends.b;
+    const auto other = take("allocate_protection_domain", b.side.hardware->allocate_protection_domain());
+    const auto window = take("allocate_window", other->allocate_window());
+    expect_bind_fails(b, bind(5, *window, b, 0, 64));
+}
+
+// One invalidation for each bind: a bound window cannot be bound again.
+void bind_while_bound(linked& ends)
+{
+    auto& b = ends.b;
+    const auto window = make_window(b);
+    bind_and_wait(b, *window, begin, length);
+    expect_bind_fails(b, bind(5, *window, b, begin, length));
+}
+
 constexpr conformance_case cases[] = {
     {"window/carries_write_read_atomic", carries_write_read_atomic},
     {"window/opens_a_closed_region", opens_a_closed_region},
@@ -423,6 +440,8 @@ constexpr conformance_case cases[] = {
     {"window/bind_beyond_the_region", bind_beyond_the_region},
     {"window/bind_before_the_region", bind_before_the_region},
     {"window/bind_region_of_another_domain", bind_region_of_another_domain},
+    {"window/bind_window_of_another_domain", bind_window_of_another_domain},
+    {"window/bind_while_bound", bind_while_bound},
 };
 
 } // namespace

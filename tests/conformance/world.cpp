@@ -96,8 +96,23 @@ void channel::poll()
     std::array<connection_event, 8> batch;
     const auto count = handle->poll(batch);
     expect(count <= batch.size(), "poll returns no more than fits");
-    for (std::size_t i = 0; i != count; ++i)
+    for (std::size_t i = 0; i != count; ++i) {
+        if (batch.at(i).incoming != nullptr)
+            forget(batch.at(i).incoming.get());
         told.push_back(std::move(batch.at(i)));
+    }
+}
+
+void channel::forget(const connection* gone)
+{
+    std::erase_if(told, [gone](const connection_event& event) { return event.source == gone; });
+}
+
+std::unique_ptr<connection> channel::resolve(const endpoint& remote, const where& place)
+{
+    auto made = take("resolve", handle->resolve(remote), place);
+    forget(made.get());
+    return made;
 }
 
 connection_event channel::next(std::string_view what, const connection* source, const where& place)

@@ -72,6 +72,9 @@ public:
     ~channel() override;
     void poll() override;
 
+    /// Starts a connection; an event left over from one that had the same address is forgotten.
+    std::unique_ptr<connection> resolve(const endpoint& remote, const where& place = where::current());
+
     /// Waits for the next event about `source` (null: a connect request), which must be of this type.
     connection_event expect_event(
         connection_event_type type, const connection* source, const where& place = where::current());
@@ -80,6 +83,9 @@ public:
 
     std::unique_ptr<connection_channel> handle;
     std::deque<connection_event> told;
+
+private:
+    void forget(const connection* gone);
 };
 
 /// One side's device and domain.
