@@ -97,8 +97,8 @@ capabilities device::supports() const noexcept
 {
     capabilities all;
     for (const auto each : {capability::memory_windows, capability::window_range_enforced,
-             capability::window_owner_enforced, capability::window_reinvalidate_safe,
-             capability::send_with_invalidate, capability::atomics})
+             capability::window_owner_enforced, capability::window_reinvalidate_safe, capability::send_with_invalidate,
+             capability::atomics, capability::error_status_exact})
         all.set(each);
     return all;
 }

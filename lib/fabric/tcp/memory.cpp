@@ -49,8 +49,7 @@ window::~window()
 bool bind_window(const key_context& context, const send_entry& entry) noexcept
 {
     auto& keys = *context.keys;
-    if (keys.alive(entry.bind_key >> 8U) || entry.bind_length == 0
-        || !has_access(remote_rights, entry.bind_rights))
+    if (keys.alive(entry.bind_key >> 8U) || entry.bind_length == 0 || !has_access(remote_rights, entry.bind_rights))
         return false;
     key_request wanted{entry.bind_region_key, entry.bind_address, entry.bind_length, access::window_bind,
         context.domain, context.queue_pair, false};
@@ -94,11 +93,11 @@ result<std::unique_ptr<memory_window>> domain::allocate_window()
     std::uint32_t index = 0;
     if (!keys.reserve(index))
         return error_code(errc::no_memory);
-    return std::unique_ptr<memory_window>(std::make_unique<window>(keys, keys.fresh_key(index)));
+    return std::unique_ptr<memory_window>(std::make_unique<window>(keys, keys.fresh_key(index), number_));
 }
 
-result<std::unique_ptr<shared_receive_queue>>
-domain::create_shared_receive_queue(const shared_receive_queue_options& options)
+result<std::unique_ptr<shared_receive_queue>> domain::create_shared_receive_queue(
+    const shared_receive_queue_options& options)
 {
     const auto& limits = owner_.limits();
     if (options.receive_depth == 0 || options.receive_depth > limits.shared_receive_depth_max

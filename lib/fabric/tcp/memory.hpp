@@ -21,8 +21,7 @@ public:
         , log_(log)
         , bytes_(bytes)
         , key_(key)
-    {
-    }
+    {}
     ~region() override;
 
     std::span<std::byte> bytes() const noexcept override { return bytes_; }
@@ -40,11 +39,11 @@ private:
 
 class window final : public memory_window {
 public:
-    window(key_table& keys, std::uint32_t first_key) noexcept
+    window(key_table& keys, std::uint32_t first_key, std::uint32_t domain) noexcept
         : keys_(keys)
         , key_(first_key)
-    {
-    }
+        , domain_(domain)
+    {}
     ~window() override;
 
     std::uint32_t key() const noexcept override { return key_; }
@@ -52,9 +51,12 @@ public:
     /// A bind is posted: its key becomes the window's.
     std::uint32_t advance() noexcept { return key_ = next_key(); }
 
+    std::uint32_t domain() const noexcept { return domain_; }
+
 private:
     key_table& keys_;
     std::uint32_t key_;
+    std::uint32_t domain_;
 };
 
 class domain final : public protection_domain {
@@ -62,13 +64,12 @@ public:
     domain(device& owner, std::uint32_t number) noexcept
         : owner_(owner)
         , number_(number)
-    {
-    }
+    {}
 
     result<std::unique_ptr<memory_region>> register_memory(std::span<std::byte> bytes, access rights) override;
     result<std::unique_ptr<memory_window>> allocate_window() override;
-    result<std::unique_ptr<shared_receive_queue>>
-    create_shared_receive_queue(const shared_receive_queue_options& options) override;
+    result<std::unique_ptr<shared_receive_queue>> create_shared_receive_queue(
+        const shared_receive_queue_options& options) override;
     result<std::unique_ptr<fabric::queue_pair>> create_queue_pair(const queue_pair_options& options) override;
 
     device& owner() const noexcept { return owner_; }

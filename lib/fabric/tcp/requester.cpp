@@ -28,8 +28,8 @@ bool add_segments(const key_context& context, std::span<const local_segment> seg
         }
         const auto run = std::min<std::uint64_t>(length, segment.length - offset);
         auto* at = segment.address + offset;
-        const key_request request{segment.lkey, reinterpret_cast<std::uintptr_t>(at), run, rights, context.domain,
-            context.queue_pair, false};
+        const key_request request{
+            segment.lkey, reinterpret_cast<std::uintptr_t>(at), run, rights, context.domain, context.queue_pair, false};
         if (!held.enter(*context.keys, request) || !out.add(at, run))
             return false;
         length -= run;
@@ -45,8 +45,7 @@ requester::requester(const key_context& context, const send_limits& limits)
     , segments_(entries_.size() * limits.segments_max)
     , inline_bytes_(entries_.size() * limits.inline_bytes_max)
     , mask_(entries_.size() - 1)
-{
-}
+{}
 
 std::span<const local_segment> requester::segments_of(std::uint64_t index) const noexcept
 {
@@ -73,7 +72,8 @@ error_code requester::check(const send_request& request) const noexcept
         if (bytes > limits_.inline_bytes_max)
             return errc::inline_too_long;
     }
-    if (is_atomic(request.operation) && bytes != sizeof(std::uint64_t))
+    if (is_atomic(request.operation)
+        && (bytes != sizeof(std::uint64_t) || request.remote.address % sizeof(std::uint64_t) != 0))
         return errc::invalid_argument;
     if (request.operation == opcode::bind_window && (!request.bind.window || !request.bind.region))
         return errc::invalid_argument;
@@ -106,10 +106,11 @@ void requester::append(const send_request& request) noexcept
         entry.bytes += segment.length;
     }
     if (request.operation == opcode::bind_window) {
-        entry.bind_key = static_cast<window*>(request.bind.window)->advance();
+        auto& bound = static_cast<window&>(*request.bind.window);
+        entry.bind_key = bound.advance();
         entry.bind_region_key = request.bind.region->lkey();
         entry.bind_address = reinterpret_cast<std::uintptr_t>(request.bind.address);
-        entry.bind_length = request.bind.length;
+        entry.bind_length = bound.domain() == context_.domain ? request.bind.length : 0; // 0 fails the bind
         entry.bind_rights = request.bind.rights;
     }
     ++tail_;
@@ -205,8 +206,8 @@ void requester::fill(const send_entry& entry, const send_position& at, frame_hea
     out.message = at.message;
     const bool payload = !is_response_operation(entry.operation);
     if (payload) {
-        out.length = static_cast<std::uint32_t>(
-            std::min<std::uint64_t>(entry.bytes - at.offset, limits_.fragment_bytes_max));
+        out.length
+            = static_cast<std::uint32_t>(std::min<std::uint64_t>(entry.bytes - at.offset, limits_.fragment_bytes_max));
         out.b = at.offset;
     }
     out.a = entry.bytes;

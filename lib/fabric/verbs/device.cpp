@@ -166,6 +166,7 @@ void verbs_device::read_capabilities(const ibv_device_attr& attributes)
     capabilities_.set(capability::window_range_enforced);
     capabilities_.set(capability::window_owner_enforced);
     capabilities_.set(capability::window_reinvalidate_safe);
+    capabilities_.set(capability::error_status_exact);
 }
 
 /// No attribute tells the inline limit: a queue pair that is asked for too much is refused.

@@ -108,7 +108,7 @@ error_code verbs_queue_pair::refusal(const send_request& request) const noexcept
     if (is_atomic(request.operation)) {
         if (!supported.has(capability::atomics))
             return errc::not_supported;
-        return length == 8 ? error_code{} : make_error_code(errc::invalid_argument);
+        return length == 8 && request.remote.address % 8 == 0 ? error_code{} : make_error_code(errc::invalid_argument);
     }
     if (length > device_.limits().message_bytes_max)
         return errc::message_too_long;
