@@ -48,8 +48,8 @@ struct side {
         : hardware(must(from.open()))
         , domain(must(hardware->allocate_protection_domain()))
         , memory(bytes)
-        , region(must(domain->register_memory(
-              memory, access::local_write | access::remote_write | access::remote_read)))
+        , region(
+              must(domain->register_memory(memory, access::local_write | access::remote_write | access::remote_read)))
         , completions(must(hardware->create_completion_queue(4 * depth)))
         , channel(must(from.create_connection_channel()))
     {
@@ -312,7 +312,8 @@ int main(int count, char** values)
         options.send_buffer_bytes = number_from("SEND_BUFFER_BYTES", 0);
         options.receive_buffer_bytes = number_from("RECEIVE_BUFFER_BYTES", 0);
         const auto from = make_tcp_provider(options);
-        const auto memory = std::max<std::size_t>(1U << 20U, std::min<std::size_t>(std::size_t{bytes} * depth, 16U << 20U));
+        const auto memory
+            = std::max<std::size_t>(1U << 20U, std::min<std::size_t>(std::size_t{bytes} * depth, 16U << 20U));
         side a(*from, memory, depth);
         side b(*from, memory, depth);
         connect(a, b);

@@ -22,8 +22,7 @@ std::uint64_t next_identifier() noexcept
 
 waiter::waiter() noexcept
     : identifier_(next_identifier())
-{
-}
+{}
 
 result<std::unique_ptr<connection_channel>> channel::create(const tcp_options& options)
 {
@@ -46,14 +45,13 @@ result<std::unique_ptr<connection_channel>> channel::create(const tcp_options& o
         std::make_unique<channel>(options, std::move(*epoll), std::move(*timer), std::move(inbox)));
 }
 
-channel::channel(const tcp_options& options, unique_descriptor epoll, unique_descriptor timer,
-    std::shared_ptr<channel_inbox> inbox)
+channel::channel(
+    const tcp_options& options, unique_descriptor epoll, unique_descriptor timer, std::shared_ptr<channel_inbox> inbox)
     : options_(options)
     , epoll_(std::move(epoll))
     , timer_(std::move(timer))
     , inbox_(std::move(inbox))
-{
-}
+{}
 
 result<std::unique_ptr<fabric::listener>> channel::listen(const endpoint& local, const listen_options& options)
 {

@@ -28,8 +28,8 @@ public:
     virtual ~waiter() = default;
 
     virtual void on_ready() = 0;
-    virtual void on_timeout() { }
-    virtual void on_notice(connection_event_type) { }
+    virtual void on_timeout() {}
+    virtual void on_notice(connection_event_type) {}
 
     std::uint64_t identifier() const noexcept { return identifier_; }
 
@@ -42,11 +42,13 @@ private:
 class channel final : public connection_channel {
 public:
     static result<std::unique_ptr<connection_channel>> create(const tcp_options& options);
-    channel(const tcp_options& options, unique_descriptor epoll, unique_descriptor timer, std::shared_ptr<channel_inbox> inbox);
+    channel(const tcp_options& options, unique_descriptor epoll, unique_descriptor timer,
+        std::shared_ptr<channel_inbox> inbox);
     ~channel() override = default;
 
     result<std::unique_ptr<fabric::listener>> listen(const endpoint& local, const listen_options& options) override;
-    result<std::unique_ptr<fabric::connection>> resolve(const endpoint& remote, const resolve_options& options) override;
+    result<std::unique_ptr<fabric::connection>> resolve(
+        const endpoint& remote, const resolve_options& options) override;
     std::size_t poll(std::span<connection_event> out) override;
     int descriptor() const noexcept override { return epoll_.get(); }
 

@@ -38,20 +38,19 @@ result<std::unique_ptr<fabric::completion_queue>> completion_queue::create(devic
         return error;
     if (const auto error = watch(epoll->get(), timer->get(), EPOLLIN, timer_tag); error)
         return error;
-    return std::unique_ptr<fabric::completion_queue>(std::make_unique<completion_queue>(
-        owner, depth, std::move(*epoll), std::move(*timer), std::move(signal)));
+    return std::unique_ptr<fabric::completion_queue>(
+        std::make_unique<completion_queue>(owner, depth, std::move(*epoll), std::move(*timer), std::move(signal)));
 }
 
-completion_queue::completion_queue(device& owner, std::uint32_t depth, unique_descriptor epoll,
-    unique_descriptor timer, std::shared_ptr<queue_signal> signal)
+completion_queue::completion_queue(device& owner, std::uint32_t depth, unique_descriptor epoll, unique_descriptor timer,
+    std::shared_ptr<queue_signal> signal)
     : owner_(owner)
     , depth_(depth)
     , epoll_(std::move(epoll))
     , timer_(std::move(timer))
     , signal_(std::move(signal))
     , ring_(std::bit_ceil(std::size_t{depth}))
-{
-}
+{}
 
 bool completion_queue::reserve(std::uint32_t entries) noexcept
 {
@@ -119,8 +118,10 @@ void completion_queue::mark(queue_pair& pair) noexcept
 void completion_queue::push(const completion_entry& entry) noexcept
 {
     if (next_ - first_ == ring_.size()) {
-        if (!std::exchange(overrun_, true))
+        if (!std::exchange(overrun_, true)) {
+            overrun_unhandled_ = true;
             owner_.report({device_event_type::completion_queue_error, entry.completion.queue_pair_number, 0});
+        }
         return;
     }
     ring_[next_++ & (ring_.size() - 1)] = entry;
@@ -156,6 +157,9 @@ void completion_queue::progress()
 {
     if (signal_->rings.load(std::memory_order_acquire) != rings_seen_)
         look_at_links();
+    if (std::exchange(overrun_unhandled_, false))
+        for (auto* pair : pairs_)
+            pair->move_to_error();
     give_output_turns();
     if (pairs_.size() > few) {
         read_ready();

@@ -104,7 +104,8 @@ private:
     std::uint32_t rings_seen_ = 0;
     armed armed_ = armed::no;
     bool polling_ = false; // what comes now is handed out by the same poll
-    bool overrun_ = false;
+    bool overrun_ = false; // completions were lost: dead
+    bool overrun_unhandled_ = false;
     bool timer_set_ = false;
 
     std::vector<completion_entry> ring_;

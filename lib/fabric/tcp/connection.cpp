@@ -16,8 +16,7 @@ connection::connection(channel& home, const endpoint& remote, const resolve_opti
     , local_(options.local)
     , remote_(remote)
     , timeout_(options.timeout)
-{
-}
+{}
 
 connection::connection(channel& home, unique_descriptor socket, const handshake_header& request, std::uint64_t origin,
     std::chrono::milliseconds timeout)
@@ -29,8 +28,7 @@ connection::connection(channel& home, unique_descriptor socket, const handshake_
     , origin_(origin)
     , socket_(std::move(socket))
     , request_(request)
-{
-}
+{}
 
 connection::~connection()
 {
@@ -92,8 +90,7 @@ handshake_header connection::header(handshake_kind kind) const noexcept
     return made;
 }
 
-error_code connection::take_pair(
-    fabric::queue_pair& pair, const connect_options& options, std::size_t private_data_max)
+error_code connection::take_pair(fabric::queue_pair& pair, const connect_options& options, std::size_t private_data_max)
 {
     if (options.private_data.size() > private_data_max)
         return errc::private_data_too_long;
@@ -136,6 +133,7 @@ error_code connection::begin_connect()
     socket_ = std::move(*made);
     const auto& options = home_->options();
     tune_socket(socket_.get(), options.send_buffer_bytes, options.receive_buffer_bytes);
+    set_traffic_class(socket_.get(), path_.traffic_class);
     const bool bound = local_.port() != 0 || !local_.address().is_unspecified();
     if (bound && ::bind(socket_.get(), local_.data(), static_cast<socklen_t>(local_.size())) != 0)
         return make_system_error(errno);
@@ -249,6 +247,7 @@ error_code connection::accept(fabric::queue_pair& pair, const connect_options& o
         link_.reset();
         return error;
     }
+    set_traffic_class(socket_.get(), path_.traffic_class);
     // A peer that is gone by now is found when its READY is read.
     write_handshake(socket_.get(), header(handshake_kind::accept), options.private_data);
     home_->set_deadline(*this, saturating_add(home_->time().now(), timeout_));

@@ -112,16 +112,27 @@ void unwatch(int epoll, int descriptor) noexcept
 
 void tune_socket(int descriptor, std::uint32_t send_buffer_bytes, std::uint32_t receive_buffer_bytes) noexcept
 {
-    const int on = 1;
-    ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (send_buffer_bytes != 0) {
-        const int bytes = static_cast<int>(send_buffer_bytes);
-        ::setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-    }
-    if (receive_buffer_bytes != 0) {
-        const int bytes = static_cast<int>(receive_buffer_bytes);
-        ::setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    }
+    const auto set = [descriptor](int level, int option, int value) {
+        ::setsockopt(descriptor, level, option, &value, sizeof value);
+    };
+    set(IPPROTO_TCP, TCP_NODELAY, 1);
+    // A machine that is gone is noticed on an idle connection within three seconds. No TCP_USER_TIMEOUT: it would
+    // also end a connection whose peer is alive but has not polled for that long.
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, 1);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
+    set(IPPROTO_TCP, TCP_KEEPCNT, 2);
+    if (send_buffer_bytes != 0)
+        set(SOL_SOCKET, SO_SNDBUF, static_cast<int>(send_buffer_bytes));
+    if (receive_buffer_bytes != 0)
+        set(SOL_SOCKET, SO_RCVBUF, static_cast<int>(receive_buffer_bytes));
+}
+
+void set_traffic_class(int descriptor, std::uint8_t value) noexcept
+{
+    const int wide = value;
+    ::setsockopt(descriptor, IPPROTO_IP, IP_TOS, &wide, sizeof wide);
+    ::setsockopt(descriptor, IPPROTO_IPV6, IPV6_TCLASS, &wide, sizeof wide);
 }
 
 endpoint local_endpoint_of(int descriptor) noexcept

@@ -14,12 +14,10 @@ public:
     unique_descriptor() = default;
     explicit unique_descriptor(int value) noexcept
         : value_(value)
-    {
-    }
+    {}
     unique_descriptor(unique_descriptor&& other) noexcept
         : value_(std::exchange(other.value_, -1))
-    {
-    }
+    {}
     unique_descriptor& operator=(unique_descriptor&& other) noexcept
     {
         std::swap(value_, other.value_);
@@ -43,7 +41,7 @@ result<unique_descriptor> make_socket(const endpoint& of);
 
 void signal_event(int descriptor) noexcept;
 void clear_event(int descriptor) noexcept;
-/// Fires once after `delay` (at once when it is not positive); negative infinity is not needed: disarm_timer stops it.
+/// Fires once after the delay; at once when it is not positive.
 void arm_timer(int descriptor, std::int64_t delay_nanoseconds) noexcept;
 void disarm_timer(int descriptor) noexcept;
 
@@ -51,8 +49,11 @@ error_code watch(int epoll, int descriptor, std::uint32_t events, std::uint64_t 
 void rewatch(int epoll, int descriptor, std::uint32_t events, std::uint64_t tag) noexcept;
 void unwatch(int epoll, int descriptor) noexcept;
 
-/// No delay, buffer sizes; zero leaves the kernel's. Failures are not errors: the socket works, only slower.
+/// No delay, keep-alive, buffer sizes; zero leaves the kernel's. Failures are not errors: the socket works, only slower.
 void tune_socket(int descriptor, std::uint32_t send_buffer_bytes, std::uint32_t receive_buffer_bytes) noexcept;
+
+/// DSCP << 2, for IPv4 and IPv6.
+void set_traffic_class(int descriptor, std::uint8_t value) noexcept;
 
 endpoint local_endpoint_of(int descriptor) noexcept;
 endpoint remote_endpoint_of(int descriptor) noexcept;

@@ -55,8 +55,7 @@ bool valid(const frame_header& h) noexcept
     case frame_type::write: return fragment_valid(h) && flags_valid(h, 0);
     case frame_type::write_with_immediate: return fragment_valid(h) && flags_valid(h, frame_flag::solicited);
     case frame_type::read_request: return h.length == 0 && h.a <= message_bytes_max && flags_valid(h, 0);
-    case frame_type::read_response:
-        return (fragment_valid(h) || seal_valid(h)) && flags_valid(h, 0);
+    case frame_type::read_response: return (fragment_valid(h) || seal_valid(h)) && flags_valid(h, 0);
     case frame_type::atomic_request: return h.length == 0 && flags_valid(h, frame_flag::compare_swap);
     case frame_type::atomic_response:
     case frame_type::acknowledge:

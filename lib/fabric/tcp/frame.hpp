@@ -63,8 +63,8 @@ struct frame_header {
     std::uint64_t address = 0;     ///< remote address of the whole message
     std::uint32_t key = 0;         ///< remote key
     std::uint32_t value = 0;       ///< immediate data or the key to invalidate
-    std::uint64_t a = 0;           ///< bytes of the whole message; atomics: compare/add or the old value; rnr: microseconds
-    std::uint64_t b = 0;           ///< offset of the payload in the message; atomics: swap
+    std::uint64_t a = 0; ///< bytes of the whole message; atomics: compare/add or the old value; rnr: microseconds
+    std::uint64_t b = 0; ///< offset of the payload in the message; atomics: swap
 
     bool operator==(const frame_header&) const = default;
 };

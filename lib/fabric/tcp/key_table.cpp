@@ -41,8 +41,7 @@ bool key_table::covers(const key_grant& grant, const key_request& request) noexc
 
 key_table::key_table(random_source& random)
     : random_(random)
-{
-}
+{}
 
 bool key_table::reserve(std::uint32_t& index)
 {
@@ -182,8 +181,7 @@ bool key_table::bind(std::uint32_t region_key, const key_request& wanted) noexce
         auto seen = entry->state_.load(std::memory_order_relaxed);
         do {
             bound = names(seen, region_key) && (seen & bound_mask) != bound_mask;
-        } while (bound
-            && !entry->state_.compare_exchange_weak(seen, seen + bound_one, std::memory_order_acq_rel));
+        } while (bound && !entry->state_.compare_exchange_weak(seen, seen + bound_one, std::memory_order_acq_rel));
     }
     leave(*entry);
     return bound;

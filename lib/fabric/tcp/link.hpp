@@ -58,8 +58,7 @@ public:
     link(std::shared_ptr<queue_signal> send, std::shared_ptr<queue_signal> receive) noexcept
         : send_signal_(std::move(send))
         , receive_signal_(std::move(receive))
-    {
-    }
+    {}
 
     // The channel's thread.
 

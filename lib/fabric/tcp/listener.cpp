@@ -37,8 +37,7 @@ listener::listener(channel& home, unique_descriptor socket, const listen_options
     , socket_(std::move(socket))
     , reserve_(::eventfd(0, EFD_CLOEXEC))
     , local_(local_endpoint_of(socket_.get()))
-{
-}
+{}
 
 listener::~listener()
 {
@@ -51,7 +50,7 @@ listener::~listener()
 void listener::on_ready()
 {
     constexpr int accepted_max = 64; // in one turn
-    for (int i = 0; i != accepted_max && accept_one(); ++i) { }
+    for (int i = 0; i != accepted_max && accept_one(); ++i) {}
 }
 
 bool listener::accept_one()
@@ -86,8 +85,9 @@ void listener::shed_one()
     const auto now = home_.time().now();
     if (last_complaint_ == time_point::min() || now - last_complaint_ >= complaint_interval) {
         last_complaint_ = now;
-        home_.options().log.for_component("fabric.tcp").error(
-            "out of descriptors: connections are refused; raise `ulimit -n`");
+        home_.options()
+            .log.for_component("fabric.tcp")
+            .error("out of descriptors: connections are refused; raise `ulimit -n`");
     }
 }
 

@@ -27,8 +27,7 @@ private:
         pending(listener& owner, unique_descriptor from)
             : socket(std::move(from))
             , owner_(owner)
-        {
-        }
+        {}
         void on_ready() override { owner_.read_request(*this); }
         void on_timeout() override { owner_.refuse(*this); }
 

@@ -7,35 +7,34 @@ namespace penstock::fabric {
 namespace tcp {
 namespace {
 
-    class provider final : public fabric::provider {
-    public:
-        explicit provider(const tcp_options& options) noexcept
-            : options_(with_defaults(options))
-        {
-        }
+class provider final : public fabric::provider {
+public:
+    explicit provider(const tcp_options& options) noexcept
+        : options_(with_defaults(options))
+    {}
 
-        transport kind() const noexcept override { return transport::tcp; }
+    transport kind() const noexcept override { return transport::tcp; }
 
-        std::vector<device_info> devices() const override { return {describe_device()}; }
+    std::vector<device_info> devices() const override { return {describe_device()}; }
 
-        result<std::unique_ptr<fabric::device>> open(std::string_view name) override
-        {
-            if (!name.empty() && name != device_name)
-                return error_code(errc::no_device);
-            auto event = make_event();
-            if (!event)
-                return event.error();
-            return std::unique_ptr<fabric::device>(std::make_unique<device>(options_, std::move(*event)));
-        }
+    result<std::unique_ptr<fabric::device>> open(std::string_view name) override
+    {
+        if (!name.empty() && name != device_name)
+            return error_code(errc::no_device);
+        auto event = make_event();
+        if (!event)
+            return event.error();
+        return std::unique_ptr<fabric::device>(std::make_unique<device>(options_, std::move(*event)));
+    }
 
-        result<std::unique_ptr<connection_channel>> create_connection_channel() override
-        {
-            return channel::create(options_);
-        }
+    result<std::unique_ptr<connection_channel>> create_connection_channel() override
+    {
+        return channel::create(options_);
+    }
 
-    private:
-        tcp_options options_;
-    };
+private:
+    tcp_options options_;
+};
 
 } // namespace
 } // namespace tcp

@@ -47,8 +47,7 @@ result<std::unique_ptr<fabric::queue_pair>> queue_pair::create(
         std::make_unique<queue_pair>(owner, domain, owner.next_queue_pair_number(), options));
 }
 
-queue_pair::queue_pair(
-    device& owner, std::uint32_t domain, std::uint32_t number, const queue_pair_options& options)
+queue_pair::queue_pair(device& owner, std::uint32_t domain, std::uint32_t number, const queue_pair_options& options)
     : owner_(owner)
     , context_{&owner.keys(), domain, number}
     , send_completions_(*static_cast<completion_queue*>(options.send_completions))
@@ -63,8 +62,7 @@ queue_pair::queue_pair(
     , pieces_max_(std::max(options.send_segments_max, 1U) + 1U)
     , link_(std::make_shared<link>(send_completions_.signal(), receive_completions_.signal()))
     , requester_(context_,
-          {options.send_depth, options.send_segments_max, options.inline_bytes_max,
-              owner.options().fragment_bytes_max})
+          {options.send_depth, options.send_segments_max, options.inline_bytes_max, owner.options().fragment_bytes_max})
     , responder_(context_, receives_)
     , fragment_bytes_max_(owner.options().fragment_bytes_max)
     , direct_bytes_min_(owner.options().direct_bytes_min)
@@ -82,7 +80,7 @@ queue_pair::~queue_pair()
         enter_error(completion_status::flushed, goodbye::silent);
     if (adopted_) {
         // Unread bytes would turn the closing into a reset, which may overtake a refusal on its way to the peer.
-        for (int i = 0; i != 64 && !input_dead_ && receive_drain(receive_completions_.input()); ++i) { }
+        for (int i = 0; i != 64 && !input_dead_ && receive_drain(receive_completions_.input()); ++i) {}
         ::shutdown(socket(), SHUT_RDWR);
     }
     link_->fail();

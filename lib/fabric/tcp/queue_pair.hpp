@@ -28,8 +28,7 @@ public:
     shared_receives(std::uint32_t domain, std::uint32_t depth, std::uint32_t segments_max)
         : pool(depth, segments_max)
         , domain_number(domain)
-    {
-    }
+    {}
     post_result post_receive(std::span<const receive_request> requests) override { return pool.post(requests); }
 
     receive_pool pool;
@@ -106,8 +105,8 @@ private:
 
     // Output.
     std::size_t build(output_scratch& scratch, held_keys& held, piece_list& out, bool alone);
-    bool add_frame(output_scratch& scratch, std::size_t& count, const outgoing_frame& frame, const send_position& request,
-        const response_position& response, held_keys& held, piece_list& out);
+    bool add_frame(output_scratch& scratch, std::size_t& count, const outgoing_frame& frame,
+        const send_position& request, const response_position& response, held_keys& held, piece_list& out);
     bool gather(const outgoing_frame& frame, std::uint32_t skip, held_keys& held, piece_list& out) noexcept;
     void commit(const output_scratch& scratch, std::size_t count, std::size_t bytes);
     void bad_key(const outgoing_frame& frame, bool begun);
@@ -166,7 +165,7 @@ private:
     time_point rnr_until_ = time_point_never;
 
     bool current_active_ = false;
-    outgoing_frame current_;           // begun and not written whole
+    outgoing_frame current_;            // begun and not written whole
     std::uint32_t current_written_ = 0; // of header and payload
     std::uint32_t acknowledged_ = 0;    // last acknowledgement given to the socket
 

@@ -24,14 +24,14 @@ void queue_pair::turn_input(input_scratch& scratch)
 {
     if (!adopted_ || input_dead_)
         return;
-    if (link_->reached() == link::phase::accepted) {
+    if (!errored_ && link_->reached() == link::phase::accepted) {
         const auto ready = link_->take_ready();
         if (ready == link::ready_result::dead)
             peer_closed();
         if (ready != link::ready_result::taken)
             return;
     }
-    for (int i = 0; i != reads_max && (errored_ ? receive_drain(scratch) : receive_once(scratch)); ++i) { }
+    for (int i = 0; i != reads_max && (errored_ ? receive_drain(scratch) : receive_once(scratch)); ++i) {}
     link_->publish_acknowledge(responder_.expected());
     complete_sends();
     if (wants_turn())
@@ -222,8 +222,8 @@ void queue_pair::on_refusal(const frame_header& frame)
 {
     switch (requester_.refuse(frame.message, static_cast<refusal>(frame.code))) {
     case requester::refused::wait:
-        rnr_until_ = saturating_add(owner_.time().now(),
-            std::chrono::microseconds(std::min(frame.a, rnr_delay_microseconds_max)));
+        rnr_until_ = saturating_add(
+            owner_.time().now(), std::chrono::microseconds(std::min(frame.a, rnr_delay_microseconds_max)));
         break;
     case requester::refused::failed: complete_sends(); break;
     case requester::refused::violation: protocol_error("a refusal of what was not sent"); break;
@@ -258,8 +258,8 @@ void queue_pair::answer(responder::verdict verdict)
     case responder::verdict::drop: break;
     case responder::verdict::not_ready: rnr_pending_ = true; break;
     case responder::verdict::refuse:
-        enter_error(completion_status::flushed, goodbye::refusal, responder_.refusal_kind(), responder_.expected(),
-            true);
+        enter_error(
+            completion_status::flushed, goodbye::refusal, responder_.refusal_kind(), responder_.expected(), true);
         break;
     case responder::verdict::violation: protocol_error("a message out of sequence"); break;
     }

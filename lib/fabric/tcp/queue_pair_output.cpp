@@ -195,7 +195,9 @@ void queue_pair::close_output()
 
 void queue_pair::turn_output(output_scratch& scratch, bool alone)
 {
-    if (!adopted_ || output_closed_ || output_dead_ || link_->reached() != link::phase::established)
+    if (!adopted_ || output_closed_ || output_dead_)
+        return;
+    if (!errored_ && link_->reached() != link::phase::established)
         return;
     if (requester_.rnr_waiting() && owner_.time().now() >= rnr_until_)
         requester_.end_rnr_wait();
@@ -233,7 +235,8 @@ void queue_pair::turn_output(output_scratch& scratch, bool alone)
         bad_key(failure, scratch.failure_begun);
     }
     complete_sends();
-    if (errored_ && !blocked_ && !current_active_ && !goodbye_pending_ && !(answer_reads_ && responder_.has_responses()))
+    if (errored_ && !blocked_ && !current_active_ && !goodbye_pending_
+        && !(answer_reads_ && responder_.has_responses()))
         close_output();
     else if (wants_turn())
         mark();

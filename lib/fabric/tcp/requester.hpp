@@ -100,7 +100,8 @@ public:
     /// The next frame at `at`, which it moves on. False: nothing may be sent now. Binds and invalidations are executed.
     bool plan(send_position& at, frame_header& out, std::uint64_t& entry) noexcept;
     /// The payload of a planned frame from `skip` on. False: a key is bad, and the entry fails when its turn comes.
-    bool gather(const frame_header& frame, std::uint64_t entry, std::uint32_t skip, held_keys& held, piece_list& out) noexcept;
+    bool gather(
+        const frame_header& frame, std::uint64_t entry, std::uint32_t skip, held_keys& held, piece_list& out) noexcept;
     void start(const send_position& after) noexcept { position_ = after; }
     /// `generation` as it was when the frame was planned: a frame from before a rewind says nothing.
     void written(const frame_header& frame, std::uint64_t entry, std::uint32_t generation) noexcept;

@@ -9,8 +9,8 @@ namespace penstock::fabric::tcp {
 requester::response requester::begin_response(const frame_header& frame) noexcept
 {
     reading_ = std::max(reading_, head_); // slots behind the head are others' by now
-    while (reading_ != position_.next
-        && (!is_response_operation(entry_at(reading_).operation) || entry_at(reading_).done))
+    while (
+        reading_ != position_.next && (!is_response_operation(entry_at(reading_).operation) || entry_at(reading_).done))
         ++reading_;
     if (reading_ == position_.next)
         return response::violation;

@@ -121,8 +121,7 @@ responder::verdict responder::begin_atomic(const frame_header& frame) noexcept
 bool responder::map(std::uint32_t length, held_keys& held, piece_list& out) noexcept
 {
     if (message_.type == frame_type::send) {
-        if (add_segments(
-                context_, receives_->segments(claimed_), landed_, length, access::local_write, held, out))
+        if (add_segments(context_, receives_->segments(claimed_), landed_, length, access::local_write, held, out))
             return true;
         claimed_status_ = completion_status::local_protection_error;
         refusal_ = refusal::operation;
@@ -192,8 +191,8 @@ bool responder::take_claimed(finished_receive& out) noexcept
     return true;
 }
 
-bool responder::plan(response_position& at, std::uint32_t fragment_bytes_max, frame_header& out,
-    std::uint64_t& index) noexcept
+bool responder::plan(
+    response_position& at, std::uint32_t fragment_bytes_max, frame_header& out, std::uint64_t& index) noexcept
 {
     if (at.next == tail_)
         return false;

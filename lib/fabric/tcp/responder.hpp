@@ -40,8 +40,7 @@ public:
     responder(const key_context& context, receive_pool* receives) noexcept
         : context_(context)
         , receives_(receives)
-    {
-    }
+    {}
 
     /// Once, before the first frame. Allocates.
     void set_resources(std::uint32_t responses_max);
@@ -62,12 +61,17 @@ public:
     // Responses.
 
     const response_position& position() const noexcept { return position_; }
-    bool plan(response_position& at, std::uint32_t fragment_bytes_max, frame_header& out, std::uint64_t& response) noexcept;
-    bool gather(const frame_header& frame, std::uint64_t response, std::uint32_t skip, held_keys& held, piece_list& out) noexcept;
+    bool plan(
+        response_position& at, std::uint32_t fragment_bytes_max, frame_header& out, std::uint64_t& response) noexcept;
+    bool gather(const frame_header& frame, std::uint64_t response, std::uint32_t skip, held_keys& held,
+        piece_list& out) noexcept;
     void start(const response_position& after) noexcept { position_ = after; }
     void written(const frame_header& frame) noexcept;
     bool has_responses() const noexcept { return position_.next != tail_; }
-    std::uint32_t message_of(std::uint64_t response) const noexcept { return responses_[response % responses_.size()].message; }
+    std::uint32_t message_of(std::uint64_t response) const noexcept
+    {
+        return responses_[response % responses_.size()].message;
+    }
 
 private:
     struct response {
@@ -88,7 +92,8 @@ private:
     verdict not_ready() noexcept;
     bool has_room() const noexcept { return tail_ - head_ != responses_.size(); }
     void respond(const response& with) noexcept { responses_[tail_++ % responses_.size()] = with; }
-    key_request remote_request(const frame_header& frame, std::uint64_t offset, std::uint64_t length, access rights) const noexcept;
+    key_request remote_request(
+        const frame_header& frame, std::uint64_t offset, std::uint64_t length, access rights) const noexcept;
     void complete(finished_receive& out, completion_opcode operation) const noexcept;
     void next_message() noexcept;
 

@@ -16,20 +16,50 @@ void* take(std::size_t size)
 } // namespace
 
 namespace penstock::test {
-std::uint64_t allocations() noexcept { return counted; }
+std::uint64_t allocations() noexcept
+{
+    return counted;
+}
 } // namespace penstock::test
 
-void* operator new(std::size_t size) { return take(size); }
-void* operator new[](std::size_t size) { return take(size); }
+void* operator new(std::size_t size)
+{
+    return take(size);
+}
+void* operator new[](std::size_t size)
+{
+    return take(size);
+}
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept
 {
     ++counted;
     return std::malloc(size == 0 ? 1 : size);
 }
-void* operator new[](std::size_t size, const std::nothrow_t& how) noexcept { return operator new(size, how); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
-void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+void* operator new[](std::size_t size, const std::nothrow_t& how) noexcept
+{
+    return operator new(size, how);
+}
+void operator delete(void* memory) noexcept
+{
+    std::free(memory);
+}
+void operator delete[](void* memory) noexcept
+{
+    std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept
+{
+    std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept
+{
+    std::free(memory);
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept
+{
+    std::free(memory);
+}
+void operator delete[](void* memory, const std::nothrow_t&) noexcept
+{
+    std::free(memory);
+}

@@ -1,5 +1,7 @@
 // The data path takes nothing from the heap, and an idle queue pair holds little.
 
+#include "fabric/tcp/link.hpp"
+#include "fabric/tcp/queue_pair.hpp"
 #include "unit/fabric_tcp/allocation.hpp"
 #include "unit/fabric_tcp/world.hpp"
 
@@ -51,4 +53,42 @@ TEST_CASE("no allocation on the data path")
     const auto after = allocations();
     CHECK(completed == 200 * 6);
     CHECK(after == before);
+}
+
+TEST_CASE("an idle queue pair holds little besides the rings it was asked for")
+{
+    CHECK(sizeof(tcp::queue_pair) + sizeof(tcp::link) <= 2'048);
+}
+
+TEST_CASE("a completion queue that overruns is dead, loudly")
+{
+    const auto from = make_tcp_provider();
+    side a(*from);
+    side b(*from);
+    // Receives of a shared queue are not reserved for: they can overrun.
+    const auto shared = must(b.domain->create_shared_receive_queue({64, 1}));
+    const auto narrow = must(b.hardware->create_completion_queue(8));
+    queue_pair_options wanted;
+    wanted.send_completions = wanted.receive_completions = narrow.get();
+    wanted.shared_receives = shared.get();
+    wanted.send_depth = 4;
+    b.pair = must(b.domain->create_queue_pair(wanted));
+    connect(a, b);
+    for (std::uint64_t id = 0; id != 20; ++id) {
+        const receive_request receive{id, {}};
+        REQUIRE(shared->post_receive({&receive, 1}).posted == 1);
+        a.send({}, {});
+    }
+    std::array<device_event, 2> events;
+    run_until("the completion queue's error", {&a}, [&] {
+        narrow->poll({});
+        return b.hardware->poll_events(events) != 0;
+    });
+    CHECK(events[0].type == device_event_type::completion_queue_error);
+    run_until("both in ERROR", {&a}, [&] {
+        narrow->poll({});
+        return a.pair->state() == queue_pair_state::error && b.pair->state() == queue_pair_state::error;
+    });
+    b.link.reset();
+    b.pair.reset();
 }

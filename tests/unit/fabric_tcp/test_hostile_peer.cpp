@@ -35,15 +35,27 @@ void expect_fatal(const frame_header& frame, std::span<const std::byte> payload 
 TEST_CASE("frames out of protocol end the queue pair")
 {
     frame_header frame;
-    SECTION("unknown type") { frame.type = static_cast<frame_type>(99); }
+    SECTION("unknown type")
+    {
+        frame.type = static_cast<frame_type>(99);
+    }
     SECTION("a message from the future")
     {
         frame.type = frame_type::send;
         frame.message = 1;
     }
-    SECTION("an acknowledgement of nothing") { frame.acknowledge = 1; }
-    SECTION("a response to nothing") { frame.type = frame_type::read_response; }
-    SECTION("an atomic's response to nothing") { frame.type = frame_type::atomic_response; }
+    SECTION("an acknowledgement of nothing")
+    {
+        frame.acknowledge = 1;
+    }
+    SECTION("a response to nothing")
+    {
+        frame.type = frame_type::read_response;
+    }
+    SECTION("an atomic's response to nothing")
+    {
+        frame.type = frame_type::atomic_response;
+    }
     SECTION("a refusal of nothing")
     {
         frame.type = frame_type::negative_acknowledge;
@@ -55,7 +67,10 @@ TEST_CASE("frames out of protocol end the queue pair")
         frame.length = tcp::frame_bytes_max + 1;
         frame.a = frame.length;
     }
-    SECTION("a handshake in the middle") { frame.type = static_cast<frame_type>('P'); }
+    SECTION("a handshake in the middle")
+    {
+        frame.type = static_cast<frame_type>('P');
+    }
     expect_fatal(frame);
 }
 
@@ -88,7 +103,9 @@ TEST_CASE("keys out of thin air reach nothing")
         raw_peer peer(at.listening->local_endpoint());
         peer.shake_hands(at);
         frame_header frame;
-        frame.type = i % 3 == 0 ? frame_type::read_request : i % 3 == 1 ? frame_type::write : frame_type::atomic_request;
+        frame.type = i % 3 == 0 ? frame_type::read_request
+            : i % 3 == 1        ? frame_type::write
+                                : frame_type::atomic_request;
         frame.address = i % 2 == 0 ? at.remote(0).address : random.next();
         frame.key = i % 2 == 0 ? static_cast<std::uint32_t>(random.next()) : at.remote(0).rkey;
         if (frame.key == at.remote(0).rkey && frame.address == at.remote(0).address)

@@ -25,9 +25,8 @@ struct script {
         REQUIRE(keys.reserve(index));
         key = keys.fresh_key(index);
         keys.enliven(key,
-            {key_kind::region,
-                access::local_write | access::remote_write | access::remote_read | access::remote_atomic, 1, 0, 0,
-                address(0), memory.size()});
+            {key_kind::region, access::local_write | access::remote_write | access::remote_read | access::remote_atomic,
+                1, 0, 0, address(0), memory.size()});
         machine.set_resources(2);
     }
 
@@ -154,11 +153,26 @@ TEST_CASE("fragments must follow their first and each other")
     script s;
     finished_receive done;
     CHECK(s.whole(s.frame(frame_type::write, 0, 8, 24), done) == verdict::accept);
-    SECTION("a gap") { CHECK(s.whole(s.frame(frame_type::write, 0, 8, 24, 16), done) == verdict::violation); }
-    SECTION("again") { CHECK(s.whole(s.frame(frame_type::write, 0, 8, 24), done) == verdict::violation); }
-    SECTION("of another message") { CHECK(s.whole(s.frame(frame_type::write, 1, 8, 8), done) == verdict::violation); }
-    SECTION("of another length") { CHECK(s.whole(s.frame(frame_type::write, 0, 8, 25, 8), done) == verdict::violation); }
-    SECTION("of another type") { CHECK(s.whole(s.frame(frame_type::send, 0, 8, 24, 8), done) == verdict::violation); }
+    SECTION("a gap")
+    {
+        CHECK(s.whole(s.frame(frame_type::write, 0, 8, 24, 16), done) == verdict::violation);
+    }
+    SECTION("again")
+    {
+        CHECK(s.whole(s.frame(frame_type::write, 0, 8, 24), done) == verdict::violation);
+    }
+    SECTION("of another message")
+    {
+        CHECK(s.whole(s.frame(frame_type::write, 1, 8, 8), done) == verdict::violation);
+    }
+    SECTION("of another length")
+    {
+        CHECK(s.whole(s.frame(frame_type::write, 0, 8, 25, 8), done) == verdict::violation);
+    }
+    SECTION("of another type")
+    {
+        CHECK(s.whole(s.frame(frame_type::send, 0, 8, 24, 8), done) == verdict::violation);
+    }
     SECTION("elsewhere")
     {
         auto frame = s.frame(frame_type::write, 0, 8, 24, 8);

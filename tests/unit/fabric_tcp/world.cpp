@@ -99,16 +99,16 @@ bool has_event(const side& at, connection_event_type type)
 
 namespace {
 
-    void accept_request(side& at)
-    {
-        for (auto& event : at.events)
-            if (event.incoming)
-                at.link = std::move(event.incoming);
-        REQUIRE(at.link);
-        connect_options options;
-        options.path = at.options.path;
-        REQUIRE_FALSE(at.link->accept(*at.pair, options));
-    }
+void accept_request(side& at)
+{
+    for (auto& event : at.events)
+        if (event.incoming)
+            at.link = std::move(event.incoming);
+    REQUIRE(at.link);
+    connect_options options;
+    options.path = at.options.path;
+    REQUIRE_FALSE(at.link->accept(*at.pair, options));
+}
 
 } // namespace
 
@@ -119,8 +119,8 @@ void connect(side& active, side& passive)
     connect_options options;
     options.path = active.options.path;
     REQUIRE_FALSE(active.link->connect(*active.pair, options));
-    run_until("a request", {&active, &passive},
-        [&] { return has_event(passive, connection_event_type::connect_request); });
+    run_until(
+        "a request", {&active, &passive}, [&] { return has_event(passive, connection_event_type::connect_request); });
     accept_request(passive);
     run_until("established", {&active, &passive}, [&] {
         return has_event(active, connection_event_type::established)
@@ -135,7 +135,10 @@ raw_peer::raw_peer(const endpoint& to)
     REQUIRE(::connect(socket_, to.data(), static_cast<socklen_t>(to.size())) == 0);
 }
 
-raw_peer::~raw_peer() { ::close(socket_); }
+raw_peer::~raw_peer()
+{
+    ::close(socket_);
+}
 
 void raw_peer::send(std::span<const std::byte> bytes)
 {

@@ -15,8 +15,8 @@ namespace penstock::test {
 
 using namespace penstock::fabric;
 
-inline constexpr access all_rights = access::local_write | access::remote_write | access::remote_read
-    | access::remote_atomic | access::window_bind;
+inline constexpr access all_rights
+    = access::local_write | access::remote_write | access::remote_read | access::remote_atomic | access::window_bind;
 
 template <class T>
 T must(result<T> made)
