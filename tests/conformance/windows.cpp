@@ -280,6 +280,36 @@ void invalidated_twice(linked& ends)
     b.expect_in_error();
 }
 
+// The same crash, from the peer's side: any peer could.
+void invalidated_twice_by_peer(linked& ends)
+{
+    auto& [a, b] = ends;
+    if (!a.home.supports(capability::window_reinvalidate_safe)) {
+        expect(a.home.on.kind == transport::verbs, "only a device behind verbs may lack this");
+        return;
+    }
+    const auto window = make_window(b);
+    bind_and_wait(b, *window, begin, length);
+    b.receive_nothing(7);
+    b.receive_nothing(8);
+    b.receive_nothing(9);
+    post(a, {send_with_invalidate(1, {}, window->key()), send_with_invalidate(2, {}, window->key()), send(3, {})});
+    a.completions->expect_success(1, completion_opcode::send);
+    expect(b.completions->expect_success(7, completion_opcode::receive).has_invalidated_key,
+        "the receive says that a key was invalidated");
+    const auto told = a.completions->next("the second invalidate");
+    expect_equal("id", told.id, 2U);
+    expect(told.status != completion_status::success && told.status != completion_status::flushed,
+        "the second invalidate fails, seen " + describe(told));
+    a.completions->expect_failure(3, completion_status::flushed);
+    const auto receive = b.completions->next("the receive of the second invalidate");
+    expect_equal("id", receive.id, 8U);
+    expect(receive.status != completion_status::success, "it does not succeed, seen " + describe(receive));
+    b.completions->expect_failure(9, completion_status::flushed);
+    a.expect_in_error();
+    b.expect_in_error();
+}
+
 void invalidate_of_unknown_key(linked& ends)
 {
     auto& b = ends.b;
@@ -431,6 +461,7 @@ constexpr conformance_case cases[] = {
     {"window/invalidated_by_peers_send", invalidated_by_peers_send},
     {"window/rebound_after_peers_invalidate", rebound_after_peers_invalidate},
     {"window/invalidated_twice", invalidated_twice},
+    {"window/invalidated_twice_by_peer", invalidated_twice_by_peer},
     {"window/invalidate_of_unknown_key", invalidate_of_unknown_key},
     {"window/used_by_another_queue_pair", used_by_another_queue_pair},
     {"window/invalidated_by_another_connection", invalidated_by_another_connection},
