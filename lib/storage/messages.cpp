@@ -260,8 +260,6 @@ result<response> decode_response(std::span<const std::byte> message) noexcept
     if ((flags & ~(flag_checksum | flag_more)) != 0 || !is_zero(message.subspan(response_at::reserved)))
         return errc::malformed_message;
     const auto status = load<std::uint32_t>(message, response_at::status);
-    if (status > INT32_MAX)
-        return errc::malformed_message;
 
     response value;
     value.op = static_cast<operation>(load<std::uint8_t>(message, at::operation_code));
@@ -269,7 +267,7 @@ result<response> decode_response(std::span<const std::byte> message) noexcept
     value.more = (flags & flag_more) != 0;
     value.id = load<std::uint32_t>(message, at::id);
     if (status != 0)
-        value.status = static_cast<errc>(status);
+        value.status = static_cast<errc>(status); // is_valid knows the numbers there are
     value.handle = load<std::uint32_t>(message, response_at::handle);
     value.bytes = load<std::uint64_t>(message, response_at::bytes);
     value.info.size = load<std::uint64_t>(message, response_at::size);

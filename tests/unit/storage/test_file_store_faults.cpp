@@ -136,7 +136,7 @@ TEST_CASE("persisted syncs the file, then names it, then syncs the directories u
     CHECK(put("a/b/y", durability::persisted) == steps{"sync file", "rename", "sync /a/b", "sync /a", "sync "});
     CHECK(put("a/b/z", durability::persisted) == steps{"sync file", "rename", "sync /a/b"});
     CHECK(put("a/c/x", durability::persisted) == steps{"sync file", "rename", "sync /a/c", "sync /a"});
-    // Made anew, perhaps with the same inode number: nothing is known of it.
+    // Made anew: nothing is known of it. (Whether the inode number comes again is up to the file system.)
     REQUIRE(::unlink(tree.path("a/c/x").c_str()) == 0);
     REQUIRE(::rmdir(tree.path("a/c").c_str()) == 0);
     CHECK(put("a/c/x", durability::persisted) == steps{"sync file", "rename", "sync /a/c", "sync /a"});

@@ -1,10 +1,13 @@
 // Names and links that lead out of the tree.
 
 #include "file_tree.hpp"
+#include "supervised.hpp"
 #include "support/catch.hpp"
 
+#include <array>
 #include <atomic>
 #include <fcntl.h>
+#include <filesystem>
 #include <linux/fs.h>
 #include <sys/syscall.h>
 #include <thread>
@@ -135,4 +138,33 @@ TEST_CASE("a directory that turns into a link while it is walked leads nowhere")
     CHECK(inside + refused == 4000);
     CHECK_FALSE(at.around.exists("outside/d"));
     CHECK_FALSE(at.around.exists("outside/e"));
+}
+
+TEST_CASE("a directory that turns into a link between two steps of making directories leads nowhere")
+{
+    const neighbourhood at;
+    at.around.make_directory("root/swap");
+    constexpr std::array<int, 2> calls{SYS_mkdir, SYS_mkdirat};
+    for (const int last_step : {0, 1}) {
+        CAPTURE(last_step);
+        int step = 0;
+        error_code failure;
+        supervised(
+            calls,
+            [&](const system_call&) {
+                if (step++ == last_step) {
+                    std::filesystem::rename(at.around.path("root/swap"), at.around.path("root/aside"));
+                    at.around.link("root/swap", "../outside");
+                }
+                return 0;
+            },
+            [&] { failure = at.store->put("swap/d/e/new", 0644, durability::received, bytes("x")); });
+        CHECK(step > last_step);
+        // Before the directory is entered the link is seen; after it the store is in the one that was moved aside.
+        if (last_step == 0)
+            CHECK(failure == errc::outside_root);
+        CHECK_FALSE(at.around.exists("outside/d"));
+        std::filesystem::remove(at.around.path("root/swap"));
+        std::filesystem::rename(at.around.path("root/aside"), at.around.path("root/swap"));
+    }
 }
