@@ -88,7 +88,8 @@ error_code verbs_connection::check(queue_pair& pair, const connect_options& opti
     if (options.private_data.size() > private_data_max)
         return errc::private_data_too_long;
     const auto* const ours = dynamic_cast<verbs_queue_pair*>(&pair);
-    if (ours == nullptr || !valid(options.path) || ours->owner().info().name != device_name_)
+    if (ours == nullptr || &ours->owner().owner() != &channel_->owner() || !valid(options.path)
+        || ours->owner().info().name != device_name_)
         return errc::invalid_argument;
     if (ours->state() != queue_pair_state::init)
         return errc::wrong_state;

@@ -19,6 +19,8 @@
 namespace penstock::fabric::verbs {
 namespace {
 
+constexpr std::chrono::seconds overdue_max{1};
+
 error_code watch(int set, int descriptor)
 {
     epoll_event interest{};
@@ -158,17 +160,23 @@ std::size_t verbs_connection_channel::poll(std::span<connection_event> out)
         timer_set_for_ = time_point_never;
     if (woken_.load(std::memory_order_acquire))
         take_broken();
-    std::size_t count = 0;
+    // Answers before deadlines: a caller that was busy elsewhere must not take its own delay for the peer's silence. A
+    // flood of requests may not put the deadlines off for ever, though.
     const auto now = owner_.time().now();
-    while (count < out.size() && !deadlines_.empty() && deadlines_.begin()->deadline() <= now) {
+    std::size_t count = 0;
+    bool drained = false;
+    while (count < out.size() && !drained) {
         out[count] = {};
-        if (deadlines_.begin()->on_deadline(out[count]))
+        rdma_cm_event* event = nullptr;
+        if (rdma_get_cm_event(channel_, &event) != 0)
+            drained = true;
+        else if (take(*event, out[count]))
             ++count;
     }
-    rdma_cm_event* event = nullptr;
-    while (count < out.size() && rdma_get_cm_event(channel_, &event) == 0) {
+    const auto expired = drained ? now : now - overdue_max;
+    while (count < out.size() && !deadlines_.empty() && deadlines_.begin()->deadline() <= expired) {
         out[count] = {};
-        if (take(*event, out[count]))
+        if (deadlines_.begin()->on_deadline(out[count]))
             ++count;
     }
     set_timer();

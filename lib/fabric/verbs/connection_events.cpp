@@ -44,6 +44,7 @@ bool verbs_connection::on_address_resolved()
     if (step_ != step::resolving_address)
         return false;
     step_ = step::resolving_route;
+    wait_until(after(timeout_));
     const auto milliseconds = static_cast<int>(std::min<std::int64_t>(timeout_.count(), 1'000'000'000));
     if (rdma_resolve_route(id_, milliseconds) != 0)
         on_resolve_error(errno);

@@ -26,7 +26,66 @@ bool all_flushed(fabric_fixture& fixture, std::uint32_t count)
     return true;
 }
 
+/// Moves when it is told to.
+class manual_clock final : public penstock::clock {
+public:
+    time_point now() noexcept override { return now_; }
+    void advance(duration span) noexcept { now_ += span; }
+
+private:
+    time_point now_{1h};
+};
+
 } // namespace
+
+TEST_CASE_METHOD(fabric_fixture, "an answer that waits is taken before a deadline that passed", "[verbs][softroce]")
+{
+    manual_clock time;
+    verbs_options with;
+    with.time = &time;
+    const auto timed = make_verbs_provider(with);
+    side slow(*timed);
+    const auto device = timed->open().value();
+    const auto home = device->allocate_protection_domain().value();
+    const auto queue = device->create_completion_queue(1'024).value();
+    auto from = options();
+    from.send_completions = queue.get();
+    from.receive_completions = queue.get();
+    auto door = passive.channel->listen(address).value();
+    auto near = home->create_queue_pair(from).value();
+    auto far = make_pair();
+    // Every answer finds its deadline long passed.
+    const auto answer = [&] {
+        slow.events.clear();
+        while (slow.events.empty()) {
+            pollfd waiting{slow.channel->descriptor(), POLLIN, 0};
+            REQUIRE(::poll(&waiting, 1, 10'000) == 1);
+            time.advance(1h);
+            slow.poll();
+        }
+        return static_cast<int>(slow.events.front().type);
+    };
+    auto outgoing = slow.channel->resolve(door->local_endpoint()).value();
+    REQUIRE(answer() == static_cast<int>(event::resolved));
+    CHECK(outgoing->connect(*far, {}) == errc::invalid_argument); // another provider's
+    REQUIRE_FALSE(outgoing->connect(*near, {}));
+    auto incoming = request().incoming;
+    REQUIRE_FALSE(incoming->accept(*far, {}));
+    REQUIRE(answer() == static_cast<int>(event::established));
+    // Without an answer the deadline counts.
+    auto second = slow.channel->resolve(door->local_endpoint()).value();
+    REQUIRE(answer() == static_cast<int>(event::resolved));
+    auto other = home->create_queue_pair(from).value();
+    REQUIRE_FALSE(second->connect(*other, {}));
+    const auto asked = request();
+    time.advance(1h);
+    slow.events.clear();
+    slow.poll();
+    REQUIRE(slow.events.size() == 1);
+    CHECK(slow.events.front().type == event::unreachable);
+    outgoing.reset();
+    second.reset();
+}
 
 TEST_CASE_METHOD(fabric_fixture, "private data goes both ways", "[verbs][softroce]")
 {
