@@ -5,8 +5,7 @@
 #include "lane_shapes.hpp"
 #include "message.hpp"
 
-#include <boost/asio/post.hpp>
-#include <boost/asio/prepend.hpp>
+#include <penstock/completion/handler.hpp>
 
 #include <optional>
 
@@ -153,8 +152,7 @@ private:
             by_tcp.transport = transport_choice::tcp;
             std::make_shared<connecting>(runtime_, remote_, by_tcp, std::move(handler_))->start(verbs_failure_);
         } else {
-            boost::asio::post(
-                runtime_.executor(), boost::asio::prepend(std::move(handler_), error, std::move(made)));
+            completion::post_handler(std::move(handler_), runtime_.executor(), error, std::move(made));
         }
         runtime_.poller().release_hold();
     }
@@ -211,8 +209,7 @@ void start_connect(
         refused = errc::no_device;
     }
     if (refused.failed()) {
-        boost::asio::post(rt.executor(),
-            boost::asio::prepend(std::move(handler), refused, std::unique_ptr<connection>{}));
+        completion::post_handler(std::move(handler), rt.executor(), refused, std::unique_ptr<connection>{});
         return;
     }
     std::make_shared<connecting>(rt, remote, options, std::move(handler))->start({});

@@ -31,8 +31,9 @@ result<transport_choice> parse_transport_choice(std::string_view text) noexcept
 }
 
 struct runtime::retired_lane {
+    std::function<void()> done; // may hold buffers: goes after the lane, called or not
     std::unique_ptr<connection::lane> lane;
-    std::function<void()> done;
+    bool abandoned = false; // its owner is gone
     completion::timer destroy; // runs in the poller's own turn, not inside a completion of the lane
 };
 
@@ -166,7 +167,7 @@ void runtime::retire(std::unique_ptr<connection::lane> lane, std::function<void(
         const auto ended = std::move(*found);
         retired_.erase(found);
         ended->lane.reset();
-        if (ended->done) {
+        if (ended->done && !ended->abandoned) {
             ended->done();
         }
         poller_->release_hold();
@@ -195,7 +196,7 @@ void runtime::drop(const void* operation) noexcept
 void runtime::drain_retired() noexcept
 {
     for (const auto& entry : retired_) {
-        entry->done = nullptr;
+        entry->abandoned = true;
     }
     const auto limit = saturating_add(time_->now(), drain_limit);
     while (!retired_.empty() && time_->now() < limit) {

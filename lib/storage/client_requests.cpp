@@ -67,7 +67,7 @@ void client_requests::start(request asked, memory::buffer_slice buffer, finish_h
     one.asked.checksum = checksum_ == checksum_mode::crc32c && (reads_from_window(asked.op) || writes_to_window(asked.op));
     one.buffer = buffer;
     one.window = nullptr;
-    one.finish = std::move(finish);
+    one.finish.swap(finish); // Boost 1.81's move assignment copies, and recurses for ever
     one.active = true;
     one.sent = one.answered = false;
     one.fenced = buffer.empty();
@@ -75,7 +75,9 @@ void client_requests::start(request asked, memory::buffer_slice buffer, finish_h
         one.active = false;
         free_.push_back(slot);
         refuse(std::move(one.finish), error);
+        return;
     }
+    runtime_.poller().hold(); // until the answer: no operation of ours may be outstanding meanwhile
 }
 
 error_code client_requests::post(std::uint32_t slot)
@@ -196,6 +198,7 @@ void client_requests::finish(std::uint32_t slot, error_code error)
     one.active = false;
     ++one.generation;
     free_.push_back(slot);
+    runtime_.poller().release_hold();
     std::move(call)(error, error.failed() ? response{} : answer);
 }
 

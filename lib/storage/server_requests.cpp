@@ -7,6 +7,7 @@
 #include <penstock/transfer/transfer.hpp>
 
 #include <algorithm>
+#include <cassert>
 
 namespace penstock::storage {
 namespace {
@@ -49,6 +50,7 @@ void open_and_read(job& one)
         return one.fail(errc::is_directory);
     }
     one.answer.info = opened->info;
+    one.answer.checksum = one.asked.checksum;
     if (one.slice) {
         const auto read = read_at(opened->fd.get(), 0, one.window_bytes());
         if (!read) {
@@ -151,7 +153,6 @@ void store_object(job& one)
     const auto bytes = one.slice ? one.window_bytes() : std::span<std::byte>{};
     if (!one.slice || intact(one)) {
         one.status = one.store->put(one.name, one.asked.permissions, one.asked.promise, bytes);
-        one.answer.bytes = bytes.size();
     }
 }
 
@@ -159,7 +160,6 @@ void write_object(job& one)
 {
     if (intact(one)) {
         one.status = one.object->writing.write_at(one.asked.offset, one.window_bytes());
-        one.answer.bytes = one.asked.window.length;
     }
 }
 
@@ -178,7 +178,7 @@ bool find_object(job& one)
     const bool wants_writing = one.asked.op == operation::write || one.asked.op == operation::commit;
     if (!one.object || static_cast<bool>(one.object->writing) != wants_writing) {
         one.object.reset();
-        one.fail(errc::invalid_argument);
+        one.fail(errc::wrong_state);
         answer(one);
         return false;
     }
@@ -257,7 +257,7 @@ void serve_name_only(const std::shared_ptr<job>& one)
 void serve_close(const std::shared_ptr<job>& one)
 {
     if (!one->from->drop_handle(one->asked.handle)) {
-        one->fail(errc::invalid_argument);
+        one->fail(errc::wrong_state);
     }
     answer(*one);
 }
@@ -301,7 +301,7 @@ void answer(job& one)
     } else if (writes_to_window(one.asked.op)) {
         of.counters.bytes_read += one.answer.bytes;
     } else {
-        of.counters.bytes_written += one.answer.bytes;
+        of.counters.bytes_written += one.asked.window.length;
     }
     auto message = lane.acquire_message();
     if (!message) {
@@ -316,7 +316,9 @@ void answer(job& one)
         write.local = std::span(one.data).first(one.data_segments);
         write.remote = {one.asked.window.address, one.asked.window.rkey};
     }
-    const auto segment = message->segment(encode(one.answer, message->bytes));
+    const std::size_t length = encode(one.answer, message->bytes);
+    assert(length != 0 && "an answer that the protocol does not allow");
+    const auto segment = message->segment(length);
     auto& send = requests[count++];
     send.operation = fabric::opcode::send;
     send.local = {&segment, 1};

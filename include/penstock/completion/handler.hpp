@@ -7,8 +7,9 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/prepend.hpp>
 
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 namespace penstock::completion {
@@ -29,15 +30,24 @@ void call_handler(Handler&& handler, const boost::asio::any_io_executor& home, A
             return;
         }
     }
-    boost::asio::dispatch(
-        wanted, boost::asio::prepend(std::forward<Handler>(handler), std::forward<Args>(args)...));
+    // A plain function: one with an associated executor would be dispatched to it again.
+    boost::asio::dispatch(wanted,
+        [handler = std::decay_t<Handler>(std::forward<Handler>(handler)),
+            values = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
+            std::apply(std::move(handler), std::move(values));
+        });
 }
 
 /// From an initiating function, which must not call the handler itself.
 template <class Handler, class... Args>
 void post_handler(Handler&& handler, const boost::asio::any_io_executor& home, Args&&... args)
 {
-    boost::asio::post(home, boost::asio::prepend(std::forward<Handler>(handler), std::forward<Args>(args)...));
+    boost::asio::post(home,
+        [home, handler = std::decay_t<Handler>(std::forward<Handler>(handler)),
+            values = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
+            std::apply(
+                [&](auto&... each) { call_handler(std::move(handler), home, std::move(each)...); }, values);
+        });
 }
 
 } // namespace penstock::completion
