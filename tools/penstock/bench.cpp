@@ -48,7 +48,7 @@ public:
         wanted.slices = arguments_.depth + slices_of_preparation;
         wanted.log = make_logger(arguments_);
         session on(where_, wanted);
-        on.run([this](session& opened) -> awaitable<void> { co_await measure(opened); });
+        on.run([this](session& opened) { return measure(opened); });
         if (on.stopped()) {
             fmt::print(stderr, "penstock bench: {}\n",
                 on.signal() != 0
@@ -69,7 +69,12 @@ private:
                     format_byte_size(properties.transfer_bytes_max)));
         }
         store objects(on);
-        auto opened = arguments_.write ? co_await create_object(objects) : co_await open_objects(on, objects);
+        std::vector<bench_object> opened;
+        if (arguments_.write) {
+            opened = co_await create_object(objects);
+        } else {
+            opened = co_await open_objects(on, objects);
+        }
         bench_options wanted;
         wanted.write = arguments_.write;
         wanted.size = static_cast<std::size_t>(arguments_.size);

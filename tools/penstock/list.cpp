@@ -63,7 +63,7 @@ public:
         wanted.slices = 4;
         wanted.log = make_logger(arguments_);
         session on(where_, wanted);
-        on.run([this](session& opened) -> awaitable<void> { co_await list(opened); });
+        on.run([this](session& opened) { return list(opened); });
         if (on.stopped()) {
             fmt::print(stderr, "penstock ls: {}\n",
                 on.signal() != 0
