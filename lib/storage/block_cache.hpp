@@ -1,6 +1,7 @@
 #pragma once
 
-// Blocks of files in registered memory, so that what is read again is served without a copy and without a checksum pass.
+// Blocks of files in registered memory, so that what is read again is served without a copy and without
+// another checksum pass.
 
 #include "storage/file_store_system.hpp"
 
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 namespace penstock::storage {
@@ -26,7 +28,7 @@ struct block_key {
 struct cached_block {
     memory::buffer buffer;
     std::size_t bytes = 0;    ///< valid from the start
-    std::uint32_t crc32c = 0; ///< of those
+    mutable std::optional<std::uint32_t> crc32c{}; ///< of those, once somebody asked for it
 };
 
 /// Least recently used blocks go first; one that is being sent stays alive by its shared_ptr.

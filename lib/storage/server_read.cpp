@@ -29,13 +29,26 @@ bool is_whole_block(const job& one, const extent& wanted, std::size_t block_byte
         && (wanted.length == block_bytes || wanted.offset + wanted.length == one.object->reading.identity.size);
 }
 
+// That of a whole block is kept: it is the one that is asked for again.
+std::uint32_t checksum_of(const cached_block& block, std::size_t offset, std::size_t length)
+{
+    const bool whole = offset == 0 && length == block.bytes;
+    if (whole && block.crc32c) {
+        return *block.crc32c;
+    }
+    const auto crc = crc32c(block.buffer.bytes().subspan(offset, length));
+    if (whole) {
+        block.crc32c = crc;
+    }
+    return crc;
+}
+
 void add_data(job& one, const cached_block& block, std::size_t offset, std::size_t length)
 {
     const auto device = one.from->link().data().device().index;
     one.data[one.data_segments++] = block.buffer.slice(offset, length).segment(device);
     if (one.asked.checksum) {
-        const bool whole = offset == 0 && length == block.bytes;
-        const auto crc = whole ? block.crc32c : crc32c(block.buffer.bytes().subspan(offset, length));
+        const auto crc = checksum_of(block, offset, length);
         one.answer.crc32c = one.data_segments == 1 ? crc : crc32c_combine(one.answer.crc32c, crc, length);
     }
 }
@@ -91,7 +104,7 @@ void read_blocking(job& one)
     check_read(one, *got, wanted);
 }
 
-// The bytes are in the slice. A whole block goes to the cache, which then owns the slice.
+// The bytes are in the slice. They are answered as a block, which the cache keeps if it is a whole one.
 void finish_read(job& one)
 {
     if (one.status.failed()) {
@@ -99,25 +112,16 @@ void finish_read(job& one)
     }
     auto& of = *one.from->home;
     const auto wanted = extent_of(one);
-    const bool keep = of.cache.enabled() && is_whole_block(one, wanted, of.owner.pool().slice_bytes());
+    const std::size_t block_bytes = of.owner.pool().slice_bytes();
     one.answer.bytes = wanted.length;
     one.answer.checksum = one.asked.checksum;
-    if (one.asked.checksum || keep) {
-        one.answer.crc32c = crc32c(one.slice.bytes().first(wanted.length));
-    }
-    const auto device = one.from->link().data().device().index;
-    one.data[0] = one.slice.slice(0, wanted.length).segment(device);
-    one.data_segments = 1;
-    if (keep) {
-        auto block = std::make_shared<cached_block>();
-        block->buffer = std::move(one.slice);
-        block->bytes = wanted.length;
-        block->crc32c = one.answer.crc32c;
-        one.blocks[0] = block;
-        of.cache.insert({one.object->reading.identity, wanted.offset / of.owner.pool().slice_bytes()}, std::move(block));
-    }
-    if (!one.asked.checksum) {
-        one.answer.crc32c = 0;
+    auto block = std::make_shared<cached_block>();
+    block->buffer = std::move(one.slice);
+    block->bytes = wanted.length;
+    add_data(one, *block, 0, wanted.length);
+    one.blocks[0] = block;
+    if (of.cache.enabled() && is_whole_block(one, wanted, block_bytes)) {
+        of.cache.insert({one.object->reading.identity, wanted.offset / block_bytes}, std::move(block));
     }
     answer(one);
 }
