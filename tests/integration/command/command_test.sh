@@ -133,16 +133,16 @@ put() { "$penstock" put --transport "$transport" "$@"; }
 get() { "$penstock" get --transport "$transport" "$@"; }
 list() { "$penstock" ls --transport "$transport" "$@"; }
 
-# As somebody whom file permissions hold back.
+# As somebody whom file permissions hold back. Takes the place of its shell.
 unprivileged() {
     if [[ $(id -u) == 0 ]]; then
-        setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"
     else
-        "$@"
+        exec "$@"
     fi
 }
 
-# On a file system of 4 MiB at DIRECTORY, seen by the command only.
+# On a file system of 4 MiB at DIRECTORY, seen by the command only. Takes the place of its shell.
 on_small_disk() {    # directory, command...
     local user=()
     [[ $(id -u) == 0 ]] || user=(--map-root-user)

@@ -4,7 +4,7 @@
 # Argument, if any: the names of the cases to run.
 set -euo pipefail
 
-top=$(cd -- "$(dirname -- "$0")/../.." && pwd)
+top=$(cd -- "$(dirname -- "$0")/../../.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/penstock-softroce-test.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 
