@@ -5,7 +5,7 @@ prepare() {
     serve --transport tcp
     seconds=1 bench read --transport tcp --size 1MiB --depth 16 >"$work/warm"
     port=$(free_port)
-    spawn "$work/iperf3" iperf3 --server --bind 127.0.0.1 --port "$port"
+    spawn "$work/iperf3" iperf3 --forceflush --server --bind 127.0.0.1 --port "$port"
     wait_until 10 iperf3 grep -q listening "$work/iperf3"
 }
 
