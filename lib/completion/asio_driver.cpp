@@ -30,6 +30,8 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
         if (!running) {
             running = true;
             post();
+        } else if (sleeping && driven->outstanding() == 0) {
+            waiter.cancel(); // nothing to wait for any more: the executor may end
         }
     }
 
@@ -89,9 +91,15 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
         if (driven == nullptr) {
             return;
         }
+        if (driven->outstanding() == 0) {
+            post();
+            return;
+        }
         ++counters.sleeps;
-        waiter.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](const error_code& error) {
-            if (self->driven == nullptr || error == asio::error::operation_aborted) {
+        sleeping = true;
+        waiter.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](const error_code&) {
+            self->sleeping = false;
+            if (self->driven == nullptr) {
                 return;
             }
             self->driven->acknowledge();
@@ -108,6 +116,7 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
     asio::posix::stream_descriptor waiter;
     time_point last_event = time_point_never; // never: something happened since the clock was last read
     bool running = false;
+    bool sleeping = false; // in the executor, until the poller's descriptor is readable
     driver_statistics counters;
 };
 

@@ -1,7 +1,8 @@
 #include <penstock/completion/poller.hpp>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -10,7 +11,6 @@
 namespace penstock::completion {
 namespace {
 
-constexpr std::size_t batch = 64;
 constexpr std::uint32_t slots_limit = 1U << 24U; // what an operation_id has room for
 
 } // namespace
@@ -18,6 +18,7 @@ constexpr std::uint32_t slots_limit = 1U << 24U; // what an operation_id has roo
 poller::poller(clock& time, const poller_options& options)
     : time_(time)
     , options_(options)
+    , timers_([](void* context, time_point first) { static_cast<poller*>(context)->set_alarm(first); }, this)
 {
     if (options_.operations_max == 0 || options_.operations_max > slots_limit || options_.source_interval == 0) {
         throw system_error(make_error_code(errc::invalid_argument), "poller options");
@@ -84,6 +85,13 @@ void poller::hold() noexcept
     }
 }
 
+void poller::release_hold() noexcept
+{
+    if (--outstanding_ == 0 && armed_ && wake_ != nullptr) {
+        wake_(wake_context_);
+    }
+}
+
 poller::slot* poller::live_slot(operation_id id) noexcept
 {
     const std::uint32_t index = index_of(id);
@@ -96,14 +104,13 @@ poller::slot* poller::live_slot(operation_id id) noexcept
 
 void poller::free_slot(slot& s) noexcept
 {
-    s.destroy(s);
-    s.destroy = nullptr;
+    std::exchange(s.destroy, nullptr)(s); // not live any more while its destructor runs
     s.deliver = nullptr;
     s.generation = (s.generation + 1) & 0x7fff'ffffU;
     s.next_free = free_head_;
     free_head_ = static_cast<std::uint32_t>(&s - slots_.get());
     if (s.counted) {
-        --outstanding_;
+        release_hold();
     }
 }
 
@@ -114,18 +121,19 @@ void poller::release(operation_id id) noexcept
     }
 }
 
-std::size_t poller::poll_queue(fabric::completion_queue& queue)
+std::size_t poller::deliver_batch()
 {
-    std::array<fabric::work_completion, batch> completions; // NOLINT(*-member-init): filled by poll
-    const std::size_t count = queue.poll(completions);
-    for (std::size_t i = 0; i != count; ++i) {
-        if (slot* s = live_slot(completions[i].id); s != nullptr) {
-            s->deliver(*this, *s, completions[i]);
+    std::size_t count = 0;
+    while (batch_next_ != batch_end_) {
+        const fabric::work_completion completion = batch_[batch_next_++]; // a copy: a handler may poll
+        ++count;
+        ++statistics_.completions;
+        if (slot* s = live_slot(completion.id); s != nullptr) {
+            s->deliver(*this, *s, completion);
         } else {
             ++statistics_.stale_completions;
         }
     }
-    statistics_.completions += count;
     return count;
 }
 
@@ -145,9 +153,11 @@ std::size_t poller::poll_sources()
 std::size_t poller::poll()
 {
     ++statistics_.turns;
-    std::size_t events = 0;
+    std::size_t events = deliver_batch();
     for (auto* queue : queues_) {
-        events += poll_queue(*queue);
+        batch_next_ = 0;
+        batch_end_ = queue->poll(batch_);
+        events += deliver_batch();
     }
     if (--turns_until_sources_ == 0) {
         events += poll_sources();
@@ -155,19 +165,24 @@ std::size_t poller::poll()
     return events;
 }
 
-error_code poller::arm()
+// Timers started while the driver sleeps come here too: without that they would wait for an unrelated event.
+void poller::set_alarm(time_point next) noexcept
 {
-    turns_until_sources_ = 1; // the last poll before sleeping looks at everything
-    const time_point next = timers_.next();
+    timers_.watch_before(next);
     itimerspec when{};
     if (next != time_point_never) {
         const auto left = std::max<std::int64_t>((next - time_.now()).count(), 1);
         when.it_value.tv_sec = left / 1'000'000'000;
         when.it_value.tv_nsec = left % 1'000'000'000;
     }
-    if (::timerfd_settime(timer_descriptor_, 0, &when, nullptr) != 0) {
-        return make_system_error(errno);
-    }
+    (void)::timerfd_settime(timer_descriptor_, 0, &when, nullptr); // fails for a bad descriptor or a negative time only
+}
+
+error_code poller::arm()
+{
+    turns_until_sources_ = 1; // the last poll before sleeping looks at everything
+    set_alarm(timers_.next());
+    armed_ = true;
     for (auto* queue : queues_) {
         if (const auto error = queue->arm(); error.failed()) {
             return error;
@@ -178,6 +193,8 @@ error_code poller::arm()
 
 void poller::acknowledge()
 {
+    armed_ = false;
+    timers_.unwatch();
     std::uint64_t expirations = 0;
     (void)!::read(timer_descriptor_, &expirations, sizeof expirations);
     for (auto* queue : queues_) {

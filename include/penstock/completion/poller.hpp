@@ -10,6 +10,7 @@
 #include <penstock/core/error.hpp>
 #include <penstock/fabric/queue_pair.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -79,7 +80,8 @@ public:
     ///     void failed(const fabric::work_completion&);    a request other than the last one failed
     ///     void complete(const fabric::work_completion&);  the last one ended; called once, on a moved-out object
     ///                                                     whose slot is free again
-    /// or, with `static constexpr bool persistent = true`, only complete(), called for every completion until release().
+    /// or, with `static constexpr bool persistent = true`, only complete(), called for every completion until release(),
+    /// which it may call itself as its last act. An exception of theirs leaves through poll(); nothing else is lost by it.
     /// Errors: errc::send_queue_full when all slots are taken.
     template <class Operation, class... Args>
     result<operation_id> start(Args&&... args);
@@ -97,8 +99,9 @@ public:
     /// One-shot operations and holds: a driver runs while this is not zero.
     std::size_t outstanding() const noexcept { return outstanding_; }
     void hold() noexcept;
-    void release_hold() noexcept { --outstanding_; }
-    /// Called when outstanding() leaves zero.
+    void release_hold() noexcept;
+    /// Called when outstanding() leaves zero, and when it reaches zero while the poller is armed: a driver that sleeps must
+    /// then look again.
     void on_work(void (*wake)(void*), void* context) noexcept
     {
         wake_ = wake;
@@ -137,7 +140,8 @@ private:
     slot* live_slot(operation_id id) noexcept;
     void free_slot(slot& s) noexcept;
     void watch(int descriptor);
-    std::size_t poll_queue(fabric::completion_queue& queue);
+    std::size_t deliver_batch();
+    void set_alarm(time_point next) noexcept;
     std::size_t poll_sources();
 
     clock& time_;
@@ -145,12 +149,17 @@ private:
     timer_queue timers_;
     std::vector<fabric::completion_queue*> queues_;
     std::vector<source*> sources_;
+    // A member, so that a handler that throws, or polls, strands nobody: the rest is delivered by the next turn.
+    std::array<fabric::work_completion, 64> batch_{};
+    std::size_t batch_next_ = 0;
+    std::size_t batch_end_ = 0;
     std::unique_ptr<slot[]> slots_;
     std::uint32_t free_head_ = no_slot;
     std::size_t outstanding_ = 0;
     void (*wake_)(void*) = nullptr;
     void* wake_context_ = nullptr;
     std::uint32_t turns_until_sources_ = 1;
+    bool armed_ = false;
     int epoll_ = -1;
     int timer_descriptor_ = -1;
     poller_statistics statistics_;

@@ -45,18 +45,34 @@ private:
 
 class timer_queue {
 public:
+    timer_queue() = default;
+    /// `earlier` is called from start() with a time that is before the one given to watch_before().
+    timer_queue(void (*earlier)(void*, time_point), void* context) noexcept
+        : earlier_(earlier)
+        , context_(context)
+    {
+    }
+
     /// Starts a timer, or moves a running one.
     void start(timer& t, time_point due) noexcept
     {
         t.stop();
         t.due_ = due;
         timers_.insert(t);
+        if (due < watched_) {
+            earlier_(context_, due);
+        }
     }
 
     /// time_point_never when no timer runs.
     time_point next() const noexcept { return timers_.empty() ? time_point_never : timers_.begin()->due(); }
 
-    /// Runs what is due, each timer once; returns how many. A timer started meanwhile waits for the next call.
+    /// Somebody sleeps until `first`: start() tells of anything earlier, until unwatch().
+    void watch_before(time_point first) noexcept { watched_ = first; }
+    void unwatch() noexcept { watched_ = time_point::min(); }
+
+    /// Runs what is due, in the order of time and then of starting; returns how many. At most `run_max`, so that a timer whose
+    /// action starts it again, due at once, holds nobody up. An exception of an action leaves through here; the others wait.
     std::size_t run(time_point now)
     {
         std::size_t count = 0;
@@ -73,6 +89,9 @@ public:
 private:
     static constexpr std::size_t run_max = 64;
     boost::intrusive::multiset<timer, boost::intrusive::constant_time_size<false>> timers_;
+    time_point watched_ = time_point::min(); // min: nobody sleeps
+    void (*earlier_)(void*, time_point) = nullptr;
+    void* context_ = nullptr;
 };
 
 } // namespace penstock::completion
