@@ -115,6 +115,9 @@ buffer::~buffer()
 
 namespace {
 
+constexpr std::size_t slice_limit = std::size_t{1} << 31U; // a segment's length has 32 bits
+constexpr std::size_t bytes_limit = std::size_t{1} << 47U; // an address space; rounding up cannot overflow
+
 std::size_t round_up(std::size_t value, std::size_t unit)
 {
     return (value + unit - 1) / unit * unit;
@@ -126,6 +129,9 @@ buffer_pool::buffer_pool(std::vector<fabric::protection_domain*> domains, const 
     : domains_(std::move(domains))
     , options_(options)
 {
+    if (options_.slice_bytes > slice_limit || options_.arena_bytes > bytes_limit || options_.bytes_max > bytes_limit) {
+        throw system_error(make_error_code(errc::invalid_argument), "buffer pool options");
+    }
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     options_.slice_bytes = round_up(std::max<std::size_t>(options_.slice_bytes, 1), page);
     options_.arena_bytes = round_up(std::max(options_.arena_bytes, options_.slice_bytes), options_.slice_bytes);

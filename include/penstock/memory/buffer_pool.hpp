@@ -91,6 +91,7 @@ struct buffer_pool_statistics {
 class buffer_pool {
 public:
     /// `domains`: one for each open device, in the order of the runtime's devices; they must outlive the pool.
+    /// Throws system_error: invalid_argument for a slice beyond 2 GiB or a total beyond 128 TiB.
     buffer_pool(std::vector<fabric::protection_domain*> domains, const buffer_pool_options& options);
     buffer_pool(const buffer_pool&) = delete;
     buffer_pool& operator=(const buffer_pool&) = delete;
