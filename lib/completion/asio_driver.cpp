@@ -15,8 +15,7 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
         , driven(&what)
         , options(wanted)
         , waiter(executor, what.descriptor())
-    {
-    }
+    {}
 
     ~state()
     {

@@ -26,8 +26,7 @@ struct acceptor::state : std::enable_shared_from_this<acceptor::state> {
         : owner(rt)
         , options(wanted)
         , accepted(std::move(call))
-    {
-    }
+    {}
 
     void listen();
     void stop();
@@ -54,10 +53,12 @@ struct acceptor::state : std::enable_shared_from_this<acceptor::state> {
 
 void acceptor::state::listen()
 {
+    if (options.depth == 0 || options.transfer_bytes_max == 0) {
+        throw system_error(make_error_code(errc::invalid_argument), "acceptor options");
+    }
     auto& tcp = *owner.router(fabric::transport::tcp);
     tcp_listener = tcp.channel().listen(options.listen).value();
     const auto port = tcp_listener->local_endpoint().port();
-    tcp.watch_port(port, [this](fabric::connection_event& event) { request(fabric::transport::tcp, event); });
     transports = "tcp";
     offer.verbs_reason = owner.verbs_reason();
     if (options.transport == transport_choice::tcp) {
@@ -67,8 +68,6 @@ void acceptor::state::listen()
         if (listener) {
             verbs_listener = std::move(*listener);
             offer.verbs_port = verbs_listener->local_endpoint().port();
-            verbs->watch_port(offer.verbs_port,
-                [this](fabric::connection_event& event) { request(fabric::transport::verbs, event); });
             transports = "verbs on " + owner.device(fabric::transport::verbs)->device->info().name;
             transports += options.transport == transport_choice::verbs ? "" : ", tcp";
         } else {
@@ -88,6 +87,13 @@ void acceptor::state::listen()
     offer.depth = options.depth;
     offer.transfer_bytes_max = options.transfer_bytes_max;
     offer.instance = make_identifier(owner.random());
+    // Last, because nothing may stay behind when this throws.
+    tcp.watch_port(port, [this](fabric::connection_event& event) { request(fabric::transport::tcp, event); });
+    if (verbs_listener) {
+        owner.router(fabric::transport::verbs)->watch_port(offer.verbs_port, [this](fabric::connection_event& event) {
+            request(fabric::transport::verbs, event);
+        });
+    }
     owner.poller().hold();
 }
 
@@ -114,6 +120,7 @@ void acceptor::state::refuse(fabric::connection& incoming)
 
 void acceptor::state::request(fabric::transport kind, fabric::connection_event& event)
 {
+    const auto self = shared_from_this(); // `accepted` may destroy the acceptor
     switch (classify(event.private_data.bytes())) {
     case greeting::control:
         if (kind == fabric::transport::tcp) {
@@ -129,8 +136,8 @@ void acceptor::state::request(fabric::transport kind, fabric::connection_event& 
 
 void acceptor::state::open_control(fabric::connection_event& event)
 {
-    if (half_opens.size() >= options.half_open_max || counters.open >= options.connections_max) {
-        owner.log().warning("connection refused: the limit on connections is reached");
+    if (half_opens.size() >= options.half_open_max) {
+        owner.log().warning("connection refused: too many are in their handshake");
         refuse(*event.incoming);
         return;
     }
@@ -165,6 +172,14 @@ void acceptor::state::message(half_open& from, std::span<const std::byte> bytes)
 {
     switch (from.handshake->on_message(bytes)) {
     case server_handshake::action::send_welcome:
+        if (counters.open >= options.connections_max) {
+            ++counters.refused;
+            owner.log().warning("connection refused: the limit on connections is reached");
+            if (send_message(*from.control, refused{errc::too_many_connections}).failed()) {
+                drop_later(from, false);
+            }
+            return;
+        }
         if (send_message(*from.control, from.handshake->answer()).failed()) {
             drop_later(from, true);
         }
@@ -185,7 +200,8 @@ void acceptor::state::open_data(fabric::transport kind, fabric::connection_event
     const auto found = std::find_if(half_opens.begin(), half_opens.end(), [&](const half_open& which) {
         return presented && which.handshake->admits(*presented) && which.handshake->answer().transport == kind;
     });
-    if (found == half_opens.end() || event.incoming->device_name() != owner.device(kind)->device->info().name) {
+    if (found == half_opens.end() || counters.open >= options.connections_max
+        || event.incoming->device_name() != owner.device(kind)->device->info().name) {
         refuse(*event.incoming);
         return;
     }
@@ -202,6 +218,9 @@ void acceptor::state::open_data(fabric::transport kind, fabric::connection_event
     opened.attach(std::move(event.incoming), [](const fabric::connection_event&) {});
     // The owner sets its handler before the lane is accepted: the first request may come before `established`.
     complete(*found, std::move(*data));
+    if (opened.failed()) {
+        return; // closed already by its owner; it lives until it has been fenced
+    }
     fabric::connect_options wanted;
     wanted.path.initiator_depth = control_lane_options().reads;
     wanted.path.responder_resources = control_lane_options().reads;
@@ -226,7 +245,8 @@ void acceptor::state::complete(half_open& which, std::unique_ptr<lane> data)
     ++counters.accepted;
     ++counters.open;
     whole->on_closed([self = shared_from_this()] { --self->counters.open; });
-    accepted(std::move(whole));
+    const auto call = accepted; // a copy: it may destroy the acceptor, and itself with it
+    call(std::move(whole));
 }
 
 void acceptor::state::drop_later(half_open& which, bool count)

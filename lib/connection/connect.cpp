@@ -23,19 +23,14 @@ public:
         , options_(options)
         , handler_(std::move(handler))
         , handshake_(opening(rt, options))
-    {
-    }
+    {}
 
     connecting(const connecting&) = delete;
     connecting& operator=(const connecting&) = delete;
     ~connecting()
     {
         opener_.reset();
-        for (auto* opened : {&control_, &data_}) {
-            if (*opened) {
-                runtime_.retire(std::move(*opened));
-            }
-        }
+        retire_lanes();
     }
 
     void start(std::string verbs_failure)
@@ -72,7 +67,9 @@ private:
     void watch_control(lane& control)
     {
         control.on_message([this](std::span<const std::byte> message) {
-            if (handshake_.on_message(message) == client_handshake::action::open_data_lane) {
+            if (!control_) {
+                finish_later(errc::unexpected_message); // before we have said anything
+            } else if (handshake_.on_message(message) == client_handshake::action::open_data_lane) {
                 open_data_lane();
             } else {
                 finish_later(handshake_.error());
@@ -140,21 +137,49 @@ private:
     void finish(error_code error)
     {
         const auto self = shared_from_this();
-        runtime_.drop(this);
         timeout_.stop();
         opener_.reset();
-        std::unique_ptr<connection> made;
-        if (!error.failed()) {
-            made = std::make_unique<connection>(runtime_, agreed(), std::move(control_), std::move(data_));
+        error_ = error;
+        if (error.failed()) {
+            retire_lanes();
+        } else {
+            made_ = std::make_unique<connection>(runtime_, agreed(), std::move(control_), std::move(data_));
         }
         if (retry_by_tcp_) {
             connect_options by_tcp = options_;
             by_tcp.transport = transport_choice::tcp;
             std::make_shared<connecting>(runtime_, remote_, by_tcp, std::move(handler_))->start(verbs_failure_);
-        } else {
-            completion::post_handler(std::move(handler_), runtime_.executor(), error, std::move(made));
+            end();
+            return;
         }
+        // The connection stays ours until the handler takes it: should the runtime end first, it must go before it.
+        boost::asio::post(runtime_.executor(), [weak = weak_from_this()] {
+            if (const auto waiting = weak.lock()) {
+                waiting->deliver();
+            }
+        });
+    }
+
+    void deliver()
+    {
+        const auto& home = runtime_.executor();
+        end();
+        completion::call_handler(std::move(handler_), home, error_, std::move(made_));
+    }
+
+    void end()
+    {
+        runtime_.drop(this);
         runtime_.poller().release_hold();
+    }
+
+    void retire_lanes()
+    {
+        for (auto* opened : {&control_, &data_}) {
+            if (*opened) {
+                runtime_.retire(std::move(*opened));
+            }
+        }
     }
 
     connection_properties agreed() const
@@ -195,12 +220,13 @@ private:
     std::unique_ptr<lane> control_;
     std::unique_ptr<lane> data_;
     std::unique_ptr<lane_opener> opener_;
+    error_code error_;
+    std::unique_ptr<connection> made_;
 };
 
 } // namespace
 
-void start_connect(
-    runtime& rt, const fabric::endpoint& remote, const connect_options& options, connect_handler handler)
+void start_connect(runtime& rt, const fabric::endpoint& remote, const connect_options& options, connect_handler handler)
 {
     error_code refused;
     if (options.depth == 0) {

@@ -20,12 +20,12 @@ lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
     , device_(device)
     , options_(options)
     , down_timer_([this] {
+        runtime_.poller().release_hold();
         if (auto call = std::exchange(on_down_, nullptr)) {
             call(why_);
         }
     })
-{
-}
+{}
 
 lane::~lane()
 {
@@ -127,8 +127,8 @@ error_code lane::allocate()
 
 error_code lane::post_receive(std::uint32_t index)
 {
-    const std::array segments {receives_[index].segment(options_.receive_bytes)};
-    const std::array requests {fabric::receive_request {receive_operations_[index], segments}};
+    const std::array segments{receives_[index].segment(options_.receive_bytes)};
+    const std::array requests{fabric::receive_request{receive_operations_[index], segments}};
     const auto posted = pair_->post_receive(requests);
     receives_in_flight_ += posted.posted == 1 ? 1U : 0U;
     return posted.error;
@@ -161,8 +161,9 @@ void lane::attach(
 {
     link_ = std::move(link);
     established_ = std::move(established);
-    runtime_.router(device_.device->info().kind)
-        ->watch(*link_, [this](fabric::connection_event& event) { handle(event); });
+    runtime_.router(device_.device->info().kind)->watch(*link_, [this](fabric::connection_event& event) {
+        handle(event);
+    });
 }
 
 void lane::handle(const fabric::connection_event& event)
@@ -244,6 +245,7 @@ void lane::fail(error_code why) noexcept
         (void)pair_->move_to_error();
     }
     if (!retiring_) {
+        runtime_.poller().hold(); // until the owner has been told
         runtime_.poller().timers().start(down_timer_, runtime_.time().now());
     }
 }
@@ -254,7 +256,10 @@ void lane::begin_retirement(std::function<void()> idle) noexcept
     on_idle_ = std::move(idle);
     on_down_ = nullptr;
     established_ = nullptr;
-    down_timer_.stop();
+    if (down_timer_.running()) {
+        down_timer_.stop();
+        runtime_.poller().release_hold();
+    }
     fail(errc::connection_closed);
     if (link_) {
         (void)link_->disconnect();

@@ -167,10 +167,10 @@ void runtime::retire(std::unique_ptr<connection::lane> lane, std::function<void(
         const auto ended = std::move(*found);
         retired_.erase(found);
         ended->lane.reset();
+        poller_->release_hold(); // first: `done` may throw
         if (ended->done && !ended->abandoned) {
             ended->done();
         }
-        poller_->release_hold();
     });
     retired_.push_back(std::move(entry));
     poller_->hold();

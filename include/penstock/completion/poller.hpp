@@ -180,7 +180,10 @@ result<operation_id> poller::start(Args&&... args)
     s.deliver = &poller::deliver_to<Operation>;
     s.destroy = [](slot& ended) noexcept { object<Operation>(ended)->~Operation(); };
     ++statistics_.operations;
-    s.counted = !requires { Operation::persistent; };
+    s.counted = !requires
+    {
+        Operation::persistent;
+    };
     if (s.counted) {
         hold();
     }

@@ -22,8 +22,7 @@ public:
     timer() = default;
     explicit timer(std::function<void()> action)
         : action_(std::move(action))
-    {
-    }
+    {}
 
     void set_action(std::function<void()> action) { action_ = std::move(action); }
     void stop() noexcept
@@ -50,8 +49,7 @@ public:
     timer_queue(void (*earlier)(void*, time_point), void* context) noexcept
         : earlier_(earlier)
         , context_(context)
-    {
-    }
+    {}
 
     /// Starts a timer, or moves a running one.
     void start(timer& t, time_point due) noexcept

@@ -48,14 +48,16 @@ public:
     lane& data() noexcept { return *data_; }
 
     void on_message(lane::message_handler handler) { data_->on_message(std::move(handler)); }
-    /// Called once when either lane dies: connection_lost, or what killed it. Then close() is due.
+    /// Called once when either lane dies: connection_lost, or what killed it; also when that was before this call, but never
+    /// inside it. Then close() is due.
     void on_down(lane::down_handler handler);
 
     /// Ends both lanes. `fenced` is called after the data lane is destroyed: from then on the peer cannot reach any memory
-    /// through this connection. It is not called if the runtime ends first.
+    /// through this connection. It is not called if the runtime ends first, nor if the connection was closed already.
+    /// After close() only the destructor and properties() may be called.
     void close(std::function<void()> fenced = {});
 
-    /// Called when the connection is closed or destroyed.
+    /// Called when the connection is closed or destroyed. On an accepted connection this is the acceptor's, which counts.
     void on_closed(std::function<void()> handler) { on_closed_ = std::move(handler); }
 
 private:
@@ -66,6 +68,8 @@ private:
     std::unique_ptr<lane> control_;
     std::unique_ptr<lane> data_;
     lane::down_handler on_down_;
+    completion::timer late_; // tells on_down_ of a death that came before it
+    error_code lost_;
     std::function<void()> on_closed_;
 };
 

@@ -54,6 +54,7 @@ struct runtime_device {
 };
 
 /// Ownership: connections, clients, servers and buffers are its children and must be destroyed before it.
+/// Not from a handler that the poller calls (a transfer's, a message's, on_down's) may it be destroyed: post that to the executor.
 /// Threads: the executor's only; the executor must run its handlers on one thread at a time.
 class runtime {
 public:

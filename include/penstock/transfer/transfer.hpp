@@ -48,12 +48,15 @@ struct chain_operation {
 ///
 /// *Completion means* for writes and sends: placed; for reads: the bytes are here.
 /// *Lifetime.* The bytes the segments name belong to the lane until the callback.
-/// *Errors.* Returned: lane_error, send_queue_full, or what the queue pair says; then `callback` is untouched and nothing was
+/// *Errors.* Returned: invalid_argument (no requests), lane_error, send_queue_full, or what the queue pair says; then `callback` is untouched and nothing was
 /// posted. In the callback: the completion_status of the first request that failed.
 /// *Threads.* The runtime's executor. *Allocation.* None.
 template <class Callback>
 error_code submit(connection::lane& on, std::span<fabric::send_request> requests, Callback& callback)
 {
+    if (requests.empty()) {
+        return errc::invalid_argument;
+    }
     using operation = chain_operation<Callback>;
     auto& poller = on.owner().poller();
     const auto id = poller.template start<operation>(

@@ -145,8 +145,11 @@ TEST_CASE("a driver destroyed while it sleeps, or is due, leaves nothing in the 
 {
     world w{std::chrono::microseconds(0)};
     w.polled.hold();
-    SECTION("sleeping") { w.sleep(); }
-    SECTION("due") { }
+    SECTION("sleeping")
+    {
+        w.sleep();
+    }
+    SECTION("due") {}
     w.driver.reset();
     w.run();
     CHECK(w.polled.outstanding() == 1);

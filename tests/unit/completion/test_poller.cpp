@@ -26,8 +26,8 @@ struct repeating {
 
 struct owning {
     std::shared_ptr<int> held;
-    void failed(const fabric::work_completion&) { }
-    void complete(const fabric::work_completion&) { }
+    void failed(const fabric::work_completion&) {}
+    void complete(const fabric::work_completion&) {}
 };
 
 } // namespace

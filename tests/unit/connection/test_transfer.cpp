@@ -1,0 +1,190 @@
+#include "world.hpp"
+
+#include <penstock/transfer/transfer.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <algorithm>
+#include <array>
+#include <future>
+
+using namespace penstock;
+using namespace penstock::test;
+using namespace penstock::transfer;
+
+namespace {
+
+/// A connection whose client has bound a window on a buffer, for the server to reach.
+struct exposed : world {
+    connection_ptr here = connect();
+    memory::buffer target = client->pool().acquire().value();
+    memory::buffer source = server->pool().acquire().value();
+    fabric::memory_window* window = here->data().acquire_window().value();
+    fabric::remote_segment key{};
+    static constexpr std::size_t length = 40'000;
+
+    exposed()
+    {
+        fabric::send_request bind;
+        bind.operation = fabric::opcode::bind_window;
+        bind.bind.window = window;
+        bind.bind.region = target.slice().region(here->data().device().index);
+        bind.bind.address = target.data();
+        bind.bind.length = length;
+        bind.bind.rights = fabric::access::remote_read | fabric::access::remote_write;
+        bool bound = false;
+        auto callback = [&bound](error_code error) {
+            CHECK_FALSE(error.failed());
+            bound = true;
+        };
+        REQUIRE_FALSE(submit(here->data(), {&bind, 1}, callback).failed());
+        CHECK_FALSE(bound);
+        run_until([&] { return bound; });
+        key = {reinterpret_cast<std::uintptr_t>(target.data()), window->key()};
+        std::fill(target.bytes().begin(), target.bytes().end(), std::byte{1});
+        std::fill(source.bytes().begin(), source.bytes().end(), std::byte{2});
+        client->poller().hold(); // the tcp fabric's passive side moves only while its poller runs
+    }
+    exposed(const exposed&) = delete;
+    exposed& operator=(const exposed&) = delete;
+    ~exposed() { client->poller().release_hold(); }
+
+    connection::lane& lane() { return accepted.front()->data(); }
+    fabric::local_segment local(std::size_t bytes) const { return source.slice(0, bytes).segment(0); }
+};
+
+} // namespace
+
+TEST_CASE("a write through a window, with a callback")
+{
+    exposed w;
+    bool ended = false;
+    error_code told;
+    async_write(w.lane(), w.local(exposed::length), w.key, [&](error_code error) {
+        ended = true;
+        told = error;
+    });
+    CHECK_FALSE(ended);
+    w.run_until([&] { return ended; });
+    CHECK_FALSE(told.failed());
+    CHECK(w.target.bytes()[exposed::length - 1] == std::byte{2});
+    CHECK(w.target.bytes()[exposed::length] == std::byte{1});
+    CHECK(w.lane().send_room() == 4 * w.here->properties().depth);
+}
+
+TEST_CASE("write and read, awaited")
+{
+    exposed w;
+    bool ended = false;
+    boost::asio::co_spawn(
+        w.context,
+        [&]() -> boost::asio::awaitable<void> {
+            co_await async_write(w.lane(), w.local(100), w.key, boost::asio::use_awaitable);
+            std::fill(w.source.bytes().begin(), w.source.bytes().end(), std::byte{9});
+            co_await async_read(w.lane(), w.local(200), w.key, boost::asio::use_awaitable);
+            ended = true;
+        },
+        [](std::exception_ptr failed) { CHECK_FALSE(failed); });
+    w.run_until([&] { return ended; });
+    CHECK(w.source.bytes()[99] == std::byte{2});
+    CHECK(w.source.bytes()[100] == std::byte{1});
+    CHECK(w.source.bytes()[200] == std::byte{9});
+}
+
+TEST_CASE("a read with a future")
+{
+    exposed w;
+    auto done = async_read(w.lane(), w.local(64), w.key, boost::asio::use_future);
+    w.run_until([&] { return done.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+    CHECK_NOTHROW(done.get());
+    CHECK(w.source.bytes().front() == std::byte{1});
+}
+
+TEST_CASE("beyond the window a write fails, and costs the lane on both sides")
+{
+    exposed w;
+    error_code told;
+    int down = 0;
+    w.here->on_down([&](error_code) { ++down; });
+    w.accepted.front()->on_down([&](error_code) { ++down; });
+    async_write(w.lane(), w.local(exposed::length + 1), w.key, [&](error_code error) { told = error; });
+    w.run_until([&] { return told.failed() && down == 2; });
+    CHECK(told == completion_status::remote_access_error);
+    CHECK(w.target.bytes()[exposed::length] == std::byte{1});
+
+    bool ended = false;
+    async_write(w.lane(), w.local(1), w.key, [&](error_code error) {
+        ended = true;
+        CHECK(error == errc::lane_error);
+    });
+    CHECK_FALSE(ended);
+    w.run_until([&] { return ended; });
+}
+
+TEST_CASE("a chain ends once, with its first failure")
+{
+    exposed w;
+    const std::array piece{w.local(8)};
+    std::array<fabric::send_request, 3> chain{};
+    for (auto& each : chain) {
+        each.operation = fabric::opcode::write;
+        each.local = piece;
+        each.remote = w.key;
+    }
+    chain[1].remote.rkey ^= 0x5a00;
+    int calls = 0;
+    error_code told;
+    auto callback = [&](error_code error) {
+        ++calls;
+        told = error;
+    };
+    REQUIRE_FALSE(submit(w.lane(), chain, callback).failed());
+    w.run_until([&] { return calls != 0; });
+    CHECK(told == completion_status::remote_access_error);
+    w.run_until([&] { return w.server->poller().outstanding() == 1; });
+    CHECK(calls == 1);
+}
+
+TEST_CASE("what cannot be posted leaves the callback and the lane as they were")
+{
+    exposed w;
+    const auto room = w.lane().send_room();
+    const auto held = std::make_shared<int>(1);
+    auto callback = [held](error_code) { FAIL("called"); };
+    CHECK(submit(w.lane(), {}, callback) == errc::invalid_argument);
+    std::vector<fabric::send_request> many(room + 1);
+    CHECK(submit(w.lane(), many, callback) == errc::send_queue_full);
+    CHECK(held.use_count() == 2);
+    CHECK(w.lane().send_room() == room);
+    CHECK(w.server->poller().outstanding() == 1);
+}
+
+TEST_CASE("what is in flight when a connection closes ends flushed, before the fence")
+{
+    exposed w;
+    std::vector<char> order;
+    for (int i = 0; i != 4; ++i) {
+        async_read(w.lane(), w.local(exposed::length), w.key, [&](error_code error) {
+            CHECK((!error.failed() || error == completion_status::flushed));
+            order.push_back('r');
+        });
+    }
+    w.accepted.front()->close([&] { order.push_back('f'); });
+    CHECK(order.empty());
+    w.run_until([&] { return order.size() == 5; });
+    CHECK(order.back() == 'f');
+}
+
+TEST_CASE("a runtime that ends with work in flight takes its handlers along")
+{
+    exposed w;
+    const auto held = std::make_shared<int>(1);
+    async_read(w.lane(), w.local(exposed::length), w.key, [held](error_code) {});
+    w.listening.reset();
+    w.accepted.clear();
+    w.source = {};
+    w.server.reset();
+    CHECK(held.use_count() == 1);
+}
