@@ -31,10 +31,17 @@ void fail(const std::string& text, const where& place)
     throw mismatch(text, place);
 }
 
+void disappoint(std::string_view what, std::string_view wanted, std::string_view seen, const where& place)
+{
+    std::ostringstream text;
+    text << what << ": expected " << wanted << ", seen " << seen;
+    fail(text.str(), place);
+}
+
 void expect_error(std::string_view what, const error_code& seen, errc wanted, const where& place)
 {
     if (seen != make_error_code(wanted))
-        fail(std::string(what) + ": expected " + describe(wanted) + ", seen " + describe(seen), place);
+        disappoint(what, describe(wanted), describe(seen), place);
 }
 
 std::string describe(fabric::completion_opcode value)

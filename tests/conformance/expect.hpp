@@ -48,18 +48,20 @@ std::string describe(const T& value)
 }
 
 [[noreturn]] void fail(const std::string& text, const where& place = where::current());
+/// "what: expected wanted, seen seen".
+[[noreturn]] void disappoint(std::string_view what, std::string_view wanted, std::string_view seen, const where& place);
 
 inline void expect(bool condition, std::string_view what, const where& place = where::current())
 {
     if (!condition)
-        fail("expected: " + std::string(what), place);
+        disappoint("condition", what, "the opposite", place);
 }
 
 template <class Seen, class Wanted>
 void expect_equal(std::string_view what, const Seen& seen, const Wanted& wanted, const where& place = where::current())
 {
     if (!(seen == wanted))
-        fail(std::string(what) + ": expected " + describe(wanted) + ", seen " + describe(seen), place);
+        disappoint(what, describe(wanted), describe(seen), place);
 }
 
 /// An error code that equals `wanted`, whatever else its category is.
@@ -68,14 +70,14 @@ void expect_error(std::string_view what, const error_code& seen, errc wanted, co
 inline void expect_success(std::string_view what, const error_code& seen, const where& place = where::current())
 {
     if (seen)
-        fail(std::string(what) + ": expected success, seen " + describe(seen), place);
+        disappoint(what, "success", describe(seen), place);
 }
 
 template <class T>
 T take(std::string_view what, result<T> value, const where& place = where::current())
 {
     if (!value)
-        fail(std::string(what) + ": " + describe(value.error()), place);
+        disappoint(what, "success", describe(value.error()), place);
     return std::move(*value);
 }
 

@@ -2,6 +2,7 @@
 
 #include "conformance/suite.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace penstock::conformance {
@@ -166,7 +167,7 @@ private:
         entry.operation = writes ? completion_opcode::write : completion_opcode::send;
         auto list = pieces(entry.slot, length);
         if (writes)
-            std::memcpy(model_.data() + at, sent.bytes.data(), length);
+            std::copy(sent.bytes.begin(), sent.bytes.end(), model_.begin() + static_cast<std::ptrdiff_t>(at));
         const auto immediate = sent.immediate;
         messages_.push_back(std::move(sent));
         auto made = writes ? write_with_immediate(id, std::move(list), peer_.remote(at), immediate)
