@@ -47,6 +47,7 @@ void add_common(CLI::App& command, common_arguments& into)
                 into.transport = *parsed;
             },
             "auto (verbs if both sides have RDMA, else tcp), verbs or tcp; which one is taken, and why, is always said")
+        ->take_last()
         ->option_text("auto|verbs|tcp [auto]");
     command.add_flag("--require-rdma", into.require_rdma, "the same as --transport verbs: no RDMA is an error");
     command.add_flag("--json", into.json, "results as JSON on standard output");
@@ -73,6 +74,7 @@ void add_size(CLI::App& command, const std::string& name, std::uint64_t& into, c
                 into = *parsed;
             },
             help)
+        ->take_last()
         ->option_text(fmt::format("SIZE [{}]", format_byte_size(into)));
 }
 
@@ -88,6 +90,7 @@ void add_checksum(CLI::App& command, storage::checksum_mode& into)
                 into = text == "off" ? storage::checksum_mode::off : storage::checksum_mode::crc32c;
             },
             "what guards the data on its way")
+        ->take_last()
         ->option_text("off|crc32c [crc32c]");
 }
 
@@ -172,6 +175,7 @@ void add_put(CLI::App& app, copy_arguments& into)
                 into.durability = text == "received" ? storage::durability::received : storage::durability::persisted;
             },
             "received: survives the server's death; persisted: power loss too")
+        ->take_last()
         ->option_text("received|persisted [received]");
     command.add_flag("--follow", into.follow, "follow symbolic links that stay inside their tree; others are skipped");
     command.footer(

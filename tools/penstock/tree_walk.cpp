@@ -50,10 +50,12 @@ public:
         if (S_ISDIR(status.st_mode)) {
             root_ = follow_ ? real_path(pair.from).value_or(std::string()) : std::string();
             entry(pair.from, pair.to, status);
-        } else {
-            // Files are opened without following a link: this one is resolved here.
-            entry(real_path(pair.from).value_or(pair.from), pair.to, status);
+            return;
         }
+        // Files are opened without following a link: this one is resolved here.
+        struct stat itself {};
+        const bool is_link = ::lstat(pair.from.c_str(), &itself) == 0 && S_ISLNK(itself.st_mode);
+        entry(is_link ? real_path(pair.from).value_or(pair.from) : pair.from, pair.to, status);
     }
 
 private:

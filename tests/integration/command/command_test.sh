@@ -129,8 +129,11 @@ kill_server() {
     exec {server_out}<&-
 }
 
-put() { "$penstock" put --transport "$transport" "$@"; }
-get() { "$penstock" get --transport "$transport" "$@"; }
+# As commands in the background these are processes of their own, which functions are not.
+put=("$penstock" put --transport "$transport")
+get=("$penstock" get --transport "$transport")
+put() { "${put[@]}" "$@"; }
+get() { "${get[@]}" "$@"; }
 list() { "$penstock" ls --transport "$transport" "$@"; }
 
 # As somebody whom file permissions hold back. Takes the place of its shell.
@@ -337,9 +340,9 @@ test_disk_full() {
 
 test_concurrency() {
     note "two gets at once; replaced while it is read"
-    get "$uri/tree" first > out1 2>&1 &
+    "${get[@]}" "$uri/tree" first > out1 2>&1 &
     local first=$!
-    get "$uri/tree" second > out2 2>&1 &
+    "${get[@]}" "$uri/tree" second > out2 2>&1 &
     local second=$!
     reap "$first"
     holds "the first" test "$status" == 0
@@ -372,7 +375,7 @@ test_concurrency() {
 test_changing_source() {
     note "a file that grows while it is put"
     truncate -s "$big" growing
-    put growing "$uri/growing" > out 2> err &
+    "${put[@]}" growing "$uri/growing" > out 2> err &
     local pid=$!
     await "the put to begin" staging_in_use
     printf more >> growing
@@ -385,7 +388,7 @@ test_changing_source() {
 test_interrupted() {
     note "interrupted"
     truncate -s "$big" big
-    put big "$uri/interrupted" > out 2> err &
+    "${put[@]}" big "$uri/interrupted" > out 2> err &
     local pid=$!
     await "the put to begin" staging_in_use
     kill -INT "$pid"
@@ -395,7 +398,7 @@ test_interrupted() {
     await "its bytes to be dropped" nothing_in store/.penstock-staging
     truncate -s "$big" store/big
     mkdir half
-    get "$uri/big" half > out 2> err &
+    "${get[@]}" "$uri/big" half > out 2> err &
     pid=$!
     await "the get to begin" has_open_beneath "$pid" "$work/half"
     kill -TERM "$pid"
@@ -408,7 +411,7 @@ test_server_killed() {
     note "the server is killed in the middle of a get, and of a put"
     printf 'old content' > old
     expect 0 "" put old "$uri/kept"
-    get "$uri/big" half > out 2> err &
+    "${get[@]}" "$uri/big" half > out 2> err &
     local pid=$!
     await "the get to begin" has_open_beneath "$pid" "$work/half"
     kill_server
@@ -416,7 +419,7 @@ test_server_killed() {
     check_end 4 "connection to .* lost" "get from a killed server"
     holds "nothing of it is here" nothing_in half
     start_server store
-    put big "$uri/kept" > out 2> err &
+    "${put[@]}" big "$uri/kept" > out 2> err &
     pid=$!
     await "the put to begin" staging_in_use
     kill_server
@@ -430,7 +433,7 @@ test_server_killed() {
     holds "the old content is served" cmp old kept
     holds "the half of the new one is gone" nothing_in store/.penstock-staging
     note "the server stops in order while a get runs"
-    get "$uri/big" half > out 2> err &
+    "${get[@]}" "$uri/big" half > out 2> err &
     pid=$!
     await "the get to begin" has_open_beneath "$pid" "$work/half"
     stop_server TERM
