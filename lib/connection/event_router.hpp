@@ -18,8 +18,7 @@ public:
 
     explicit event_router(fabric::connection_channel& channel) noexcept
         : channel_(channel)
-    {
-    }
+    {}
 
     void watch(fabric::connection& about, handler call) { connections_[&about] = std::move(call); }
     void unwatch(const fabric::connection& about) noexcept { connections_.erase(&about); }

@@ -15,8 +15,8 @@ client_handshake::action client_handshake::fail_with(error_code why) noexcept
 error_code client_handshake::check_answer() const noexcept
 {
     const bool verbs = answer_.transport == fabric::transport::verbs;
-    if (answer_.depth == 0 || answer_.depth > opening_.depth || answer_.data_port == 0 || answer_.transfer_bytes_max == 0
-        || (verbs && !opening_.has_verbs)) {
+    if (answer_.depth == 0 || answer_.depth > opening_.depth || answer_.data_port == 0
+        || answer_.transfer_bytes_max == 0 || (verbs && !opening_.has_verbs)) {
         return errc::malformed_message;
     }
     // The server may not overrule the choice.

@@ -9,10 +9,10 @@
 //
 // No I/O here; the layer around performs the actions.
 
+#include <penstock/connection/runtime.hpp>
 #include <penstock/core/error.hpp>
 #include <penstock/core/identifier.hpp>
 #include <penstock/fabric/types.hpp>
-#include <penstock/connection/runtime.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -53,8 +53,8 @@ struct welcome {
     std::uint16_t data_port = 0; ///< where the data lane is to be opened, on the address already in use
     std::uint64_t transfer_bytes_max = 0;
     ticket admission{};
-    identifier instance{};   ///< of the server
-    std::string reason;      ///< for the transport; printable, at most reason_bytes_max
+    identifier instance{}; ///< of the server
+    std::string reason;    ///< for the transport; printable, at most reason_bytes_max
 
     friend bool operator==(const welcome&, const welcome&) = default;
 };
@@ -88,8 +88,7 @@ public:
 
     explicit client_handshake(const hello& opening)
         : opening_(opening)
-    {
-    }
+    {}
 
     action on_message(std::span<const std::byte> message);
     void on_established() noexcept { state_ = state::established; }

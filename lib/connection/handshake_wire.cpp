@@ -1,5 +1,5 @@
-#include "handshake.hpp"
 #include "handshake_wire.hpp"
+#include "handshake.hpp"
 
 #include <boost/endian/conversion.hpp>
 
@@ -19,8 +19,7 @@ class writer {
 public:
     explicit writer(std::span<std::byte> into) noexcept
         : into_(into)
-    {
-    }
+    {}
 
     template <class Integer>
     writer& put(Integer value) noexcept
@@ -42,7 +41,11 @@ public:
 
     writer& put(const ticket& admission) noexcept
     {
-        return put(admission.connection).put(admission.epoch).put(admission.lane).put(std::uint16_t{0}).put(admission.secret);
+        return put(admission.connection)
+            .put(admission.epoch)
+            .put(admission.lane)
+            .put(std::uint16_t{0})
+            .put(admission.secret);
     }
 
     writer& prefix(std::uint32_t magic, std::uint8_t type) noexcept
@@ -62,8 +65,7 @@ class reader {
 public:
     explicit reader(std::span<const std::byte> from) noexcept
         : from_(from)
-    {
-    }
+    {}
 
     template <class Integer>
     Integer get() noexcept
@@ -128,7 +130,8 @@ bool all_zero(std::span<const std::byte> bytes) noexcept
 
 bool printable(std::span<const std::byte> bytes) noexcept
 {
-    return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b >= std::byte{0x20} && b < std::byte{0x7f}; });
+    return std::all_of(
+        bytes.begin(), bytes.end(), [](std::byte b) { return b >= std::byte{0x20} && b < std::byte{0x7f}; });
 }
 
 error_code check_prefix(reader& in, std::uint32_t magic, std::uint8_t& type) noexcept
@@ -162,7 +165,8 @@ std::size_t encode(const hello& message, std::span<std::byte> into) noexcept
 
 std::size_t encode(const welcome& message, std::span<std::byte> into) noexcept
 {
-    const auto reason = std::as_bytes(std::span(message.reason)).first(std::min(message.reason.size(), reason_bytes_max));
+    const auto reason
+        = std::as_bytes(std::span(message.reason)).first(std::min(message.reason.size(), reason_bytes_max));
     writer out(into);
     out.prefix(magic_message, static_cast<std::uint8_t>(control_type::welcome))
         .put(static_cast<std::uint8_t>(message.transport))

@@ -10,9 +10,9 @@ enum class control_type : std::uint8_t { hello = 1, welcome, refused };
 
 struct control_message {
     control_type type{};
-    hello opening;   ///< of a hello
-    welcome answer;  ///< of a welcome
-    error_code why;  ///< of a refused: is_refusal
+    hello opening;  ///< of a hello
+    welcome answer; ///< of a welcome
+    error_code why; ///< of a refused: is_refusal
 };
 
 /// `message` is the whole message. Errors: bad_magic, unsupported_version, malformed_message.

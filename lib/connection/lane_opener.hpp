@@ -24,8 +24,7 @@ public:
         , device_(device)
         , options_(options)
         , private_data_(std::move(private_data))
-    {
-    }
+    {}
     lane_opener(const lane_opener&) = delete;
     lane_opener& operator=(const lane_opener&) = delete;
     ~lane_opener();

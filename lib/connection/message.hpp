@@ -15,7 +15,7 @@ namespace penstock::connection {
 struct message_sent {
     lane* on;
     message_slot slot;
-    void failed(const fabric::work_completion&) { }
+    void failed(const fabric::work_completion&) {}
     void complete(const fabric::work_completion& completion)
     {
         on->release_message(slot);

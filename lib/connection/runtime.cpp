@@ -33,7 +33,7 @@ result<transport_choice> parse_transport_choice(std::string_view text) noexcept
 struct runtime::retired_lane {
     std::function<void()> done; // may hold buffers: goes after the lane, called or not
     std::unique_ptr<connection::lane> lane;
-    bool abandoned = false; // its owner is gone
+    bool abandoned = false;    // its owner is gone
     completion::timer destroy; // runs in the poller's own turn, not inside a completion of the lane
 };
 
@@ -68,12 +68,12 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     }
     pool_ = std::make_unique<memory::buffer_pool>(domains, options.pool);
     memory::buffer_pool_options messages;
-    messages.slice_bytes = std::size_t {64} << 10U;
-    messages.arena_bytes = std::size_t {2} << 20U;
+    messages.slice_bytes = std::size_t{64} << 10U;
+    messages.arena_bytes = std::size_t{2} << 20U;
     messages.bytes_max = options.message_bytes_max;
     messages_ = std::make_unique<memory::buffer_pool>(domains, messages);
 
-    poller_ = std::make_unique<completion::poller>(*time_, completion::poller_options {});
+    poller_ = std::make_unique<completion::poller>(*time_, completion::poller_options{});
     for (const auto& opened : devices_) {
         poller_->add(*opened->completions);
     }
@@ -144,8 +144,8 @@ error_code runtime::open_verbs(const runtime_options& options)
 
 runtime_device* runtime::device(fabric::transport kind) noexcept
 {
-    const auto found = std::find_if(devices_.begin(), devices_.end(),
-        [kind](const auto& opened) { return opened->device->info().kind == kind; });
+    const auto found = std::find_if(
+        devices_.begin(), devices_.end(), [kind](const auto& opened) { return opened->device->info().kind == kind; });
     return found == devices_.end() ? nullptr : found->get();
 }
 
@@ -184,8 +184,8 @@ void runtime::keep(std::shared_ptr<void> operation)
 
 void runtime::drop(const void* operation) noexcept
 {
-    const auto found = std::find_if(
-        kept_.begin(), kept_.end(), [operation](const auto& kept) { return kept.get() == operation; });
+    const auto found
+        = std::find_if(kept_.begin(), kept_.end(), [operation](const auto& kept) { return kept.get() == operation; });
     if (found != kept_.end()) {
         const auto ended = std::move(*found); // destroyed after the list is whole again
         kept_.erase(found);

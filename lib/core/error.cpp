@@ -124,8 +124,10 @@ std::string_view to_string(completion_status s) noexcept
 
 bool is_fatal(const error_code& ec) noexcept
 {
-    if (ec.category() == completion_category()) return ec.failed();
-    if (ec.category() != penstock_category()) return false;
+    if (ec.category() == completion_category())
+        return ec.failed();
+    if (ec.category() != penstock_category())
+        return false;
     const int group = ec.value() / 100;
     return group == 4 || group == 5;
 }
@@ -140,7 +142,8 @@ bool is_retryable(const error_code& ec) noexcept
         default: return false;
         }
     }
-    if (ec.category() != penstock_category()) return false;
+    if (ec.category() != penstock_category())
+        return false;
     switch (static_cast<errc>(ec.value())) {
     case errc::send_queue_full:
     case errc::pool_exhausted:

@@ -14,8 +14,7 @@ namespace penstock::memory {
 /// Anonymous memory with one registration for each device.
 class arena {
 public:
-    static result<std::unique_ptr<arena>> create(
-        std::size_t bytes, std::span<fabric::protection_domain* const> domains)
+    static result<std::unique_ptr<arena>> create(std::size_t bytes, std::span<fabric::protection_domain* const> domains)
     {
         void* const address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (address == MAP_FAILED) {
@@ -56,8 +55,7 @@ public:
 private:
     explicit arena(std::span<std::byte> bytes) noexcept
         : bytes_(bytes)
-    {
-    }
+    {}
 
     std::span<std::byte> bytes_;
     std::vector<std::unique_ptr<fabric::memory_region>> regions_;
@@ -88,15 +86,13 @@ buffer::buffer(buffer_pool* pool, std::span<std::byte> bytes, const arena* home)
     : pool_(pool)
     , bytes_(bytes)
     , home_(home)
-{
-}
+{}
 
 buffer::buffer(buffer&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr))
     , bytes_(std::exchange(other.bytes_, {}))
     , home_(std::exchange(other.home_, nullptr))
-{
-}
+{}
 
 buffer& buffer::operator=(buffer&& other) noexcept
 {

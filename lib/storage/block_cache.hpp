@@ -27,7 +27,7 @@ struct block_key {
 
 struct cached_block {
     memory::buffer buffer;
-    std::size_t bytes = 0;    ///< valid from the start
+    std::size_t bytes = 0;                         ///< valid from the start
     mutable std::optional<std::uint32_t> crc32c{}; ///< of those, once somebody asked for it
 };
 
@@ -37,8 +37,7 @@ class block_cache {
 public:
     block_cache(std::size_t bytes_max, std::size_t block_bytes) noexcept
         : blocks_max_(block_bytes == 0 ? 0 : bytes_max / block_bytes)
-    {
-    }
+    {}
 
     bool enabled() const noexcept { return blocks_max_ != 0; }
 

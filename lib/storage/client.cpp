@@ -85,8 +85,7 @@ auto answer_plainly(const std::shared_ptr<client_requests>& requests, Handler ha
 
 client::client(std::unique_ptr<implementation> body) noexcept
     : body_(std::move(body))
-{
-}
+{}
 
 client::client(client&&) noexcept = default;
 
@@ -135,10 +134,9 @@ void client::start_open_object(std::string name, memory::buffer_slice into, hand
     request asked;
     asked.op = operation::open;
     asked.name = name;
-    body_->requests->start(asked, into,
-        answer_with(body_->requests, std::move(handler), [](const response& answer) {
-            return opened_object{answer.info, {answer.handle}, static_cast<std::size_t>(answer.bytes)};
-        }));
+    body_->requests->start(asked, into, answer_with(body_->requests, std::move(handler), [](const response& answer) {
+        return opened_object{answer.info, {answer.handle}, static_cast<std::size_t>(answer.bytes)};
+    }));
 }
 
 void client::start_read(
@@ -148,13 +146,13 @@ void client::start_read(
     asked.op = operation::read;
     asked.handle = object.id;
     asked.offset = offset;
-    body_->requests->start(asked, into,
-        answer_with(body_->requests, std::move(handler),
-            [](const response& answer) { return static_cast<std::size_t>(answer.bytes); }));
+    body_->requests->start(asked, into, answer_with(body_->requests, std::move(handler), [](const response& answer) {
+        return static_cast<std::size_t>(answer.bytes);
+    }));
 }
 
-void client::start_put(std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from,
-    handler_of<> handler)
+void client::start_put(
+    std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from, handler_of<> handler)
 {
     request asked;
     asked.op = operation::put;
@@ -172,13 +170,12 @@ void client::start_create(
     asked.name = name;
     asked.offset = size;
     asked.permissions = permissions & permissions_mask;
-    body_->requests->start(asked, {},
-        answer_with(body_->requests, std::move(handler),
-            [](const response& answer) { return object_handle{answer.handle}; }));
+    body_->requests->start(asked, {}, answer_with(body_->requests, std::move(handler), [](const response& answer) {
+        return object_handle{answer.handle};
+    }));
 }
 
-void client::start_write(
-    object_handle object, std::uint64_t offset, memory::buffer_slice from, handler_of<> handler)
+void client::start_write(object_handle object, std::uint64_t offset, memory::buffer_slice from, handler_of<> handler)
 {
     request asked;
     asked.op = operation::write;

@@ -25,8 +25,7 @@ std::shared_ptr<client_requests> client_requests::create(
     return made;
 }
 
-client_requests::client_requests(
-    runtime& rt, std::unique_ptr<connection::connection> over, checksum_mode checksum)
+client_requests::client_requests(runtime& rt, std::unique_ptr<connection::connection> over, checksum_mode checksum)
     : runtime_(rt)
     , connection_(std::move(over))
     , checksum_(checksum)
@@ -41,7 +40,8 @@ client_requests::client_requests(
 
 void client_requests::refuse(finish_handler finish, error_code why)
 {
-    boost::asio::post(runtime_.executor(), [finish = std::move(finish), why]() mutable { std::move(finish)(why, response{}); });
+    boost::asio::post(
+        runtime_.executor(), [finish = std::move(finish), why]() mutable { std::move(finish)(why, response{}); });
 }
 
 void client_requests::start(request asked, memory::buffer_slice buffer, finish_handler finish)
@@ -64,7 +64,8 @@ void client_requests::start(request asked, memory::buffer_slice buffer, finish_h
     pending& one = slots_[slot];
     one.asked = asked;
     one.asked.id = (std::uint32_t{one.generation} << 16U) | slot;
-    one.asked.checksum = checksum_ == checksum_mode::crc32c && (reads_from_window(asked.op) || writes_to_window(asked.op));
+    one.asked.checksum
+        = checksum_ == checksum_mode::crc32c && (reads_from_window(asked.op) || writes_to_window(asked.op));
     one.buffer = buffer;
     one.window = nullptr;
     one.finish.swap(finish); // Boost 1.81's move assignment copies, and recurses for ever
@@ -103,10 +104,9 @@ error_code client_requests::post(std::uint32_t slot)
         bind.bind.region = one.buffer.region(lane.device().index);
         bind.bind.address = one.buffer.data();
         bind.bind.length = one.buffer.size();
-        bind.bind.rights
-            = reads_from_window(one.asked.op) ? fabric::access::remote_read : fabric::access::remote_write;
-        one.asked.window = {
-            reinterpret_cast<std::uintptr_t>(one.buffer.data()), one.buffer.size(), one.window->next_key()};
+        bind.bind.rights = reads_from_window(one.asked.op) ? fabric::access::remote_read : fabric::access::remote_write;
+        one.asked.window
+            = {reinterpret_cast<std::uintptr_t>(one.buffer.data()), one.buffer.size(), one.window->next_key()};
     }
     if (one.asked.checksum && reads_from_window(one.asked.op)) {
         one.asked.crc32c = crc32c(one.buffer.bytes());

@@ -46,9 +46,9 @@ private:
         response answer{};
         std::uint16_t generation = 0;
         bool active = false;
-        bool sent = false;     ///< the send's completion is here: its message slot is free again
+        bool sent = false; ///< the send's completion is here: its message slot is free again
         bool answered = false;
-        bool fenced = false;   ///< the window is invalid, or there is none
+        bool fenced = false; ///< the window is invalid, or there is none
     };
 
     client_requests(runtime& rt, std::unique_ptr<connection::connection> over, checksum_mode checksum);

@@ -139,8 +139,7 @@ void server::implementation::slices_returned()
 session::session(server::implementation& of, std::unique_ptr<connection::connection> over)
     : home(&of)
     , connection_(std::move(over))
-{
-}
+{}
 
 void session::start()
 {
@@ -220,8 +219,7 @@ std::shared_ptr<open_object> session::find_handle(std::uint32_t id) const
 
 server::server(runtime& rt, const server_options& options)
     : body_(std::make_unique<implementation>(rt, options))
-{
-}
+{}
 
 server::~server() = default;
 

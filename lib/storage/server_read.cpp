@@ -96,8 +96,7 @@ void check_read(job& one, std::size_t got, const extent& wanted)
 void read_blocking(job& one)
 {
     const auto wanted = extent_of(one);
-    const auto got
-        = read_at(one.object->reading.fd.get(), wanted.offset, one.slice.bytes().first(wanted.length));
+    const auto got = read_at(one.object->reading.fd.get(), wanted.offset, one.slice.bytes().first(wanted.length));
     if (!got) {
         return one.fail(got.error());
     }

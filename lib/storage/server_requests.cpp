@@ -124,7 +124,8 @@ void serve_list(const std::shared_ptr<job>& one)
 void pull(job& one, std::function<void(job&)> work)
 {
     auto& lane = one.from->link().data();
-    const auto segment = one.slice.slice(0, static_cast<std::size_t>(one.asked.window.length)).segment(lane.device().index);
+    const auto segment
+        = one.slice.slice(0, static_cast<std::size_t>(one.asked.window.length)).segment(lane.device().index);
     fabric::send_request read;
     read.operation = fabric::opcode::read;
     read.local = {&segment, 1};
@@ -197,8 +198,7 @@ void serve_create(const std::shared_ptr<job>& one)
     server_of(*one).blocking(
         one,
         [](job& working) {
-            auto staged = working.store->create(
-                working.name, working.asked.offset, working.asked.permissions);
+            auto staged = working.store->create(working.name, working.asked.offset, working.asked.permissions);
             if (!staged) {
                 return working.fail(staged.error());
             }
@@ -230,8 +230,7 @@ void serve_commit(const std::shared_ptr<job>& one)
     server_of(*one).blocking(
         one,
         [](job& working) {
-            working.status
-                = working.store->commit(std::move(working.object->writing), working.asked.promise);
+            working.status = working.store->commit(std::move(working.object->writing), working.asked.promise);
         },
         answer_job);
 }

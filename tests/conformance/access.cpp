@@ -105,10 +105,13 @@ void write_address_overflow(linked& ends)
 {
     expect_refused_write(ends, {~std::uint64_t{0} - 15, ends.b.region->rkey()}, 64);
 }
-// Long enough that its first packets would be in range: not one byte lands.
-void write_long_one_byte_beyond(linked& ends)
+// Long enough that its first packets and chunks would be in range: not one byte lands.
+void write_long_one_byte_beyond(world& home)
 {
-    expect_refused_write(ends, ends.b.remote(1), 64 * 1024);
+    end_options options;
+    options.buffer_bytes = std::size_t{4} << 20U;
+    linked ends(home, options, options);
+    expect_refused_write(ends, ends.b.remote(1), options.buffer_bytes);
 }
 
 void read_one_byte_before(linked& ends)

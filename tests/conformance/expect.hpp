@@ -4,7 +4,6 @@
 
 #include <penstock/fabric/device.hpp>
 
-#include <source_location>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -12,7 +11,25 @@
 
 namespace penstock::conformance {
 
-using where = std::source_location;
+/// The caller's place, as std::source_location: clang 14 has none.
+class where {
+public:
+    static constexpr where current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept
+    {
+        return {file, line};
+    }
+    constexpr const char* file_name() const noexcept { return file_; }
+    constexpr int line() const noexcept { return line_; }
+
+private:
+    constexpr where(const char* file, int line) noexcept
+        : file_(file)
+        , line_(line)
+    {}
+
+    const char* file_;
+    int line_;
+};
 
 class mismatch : public std::runtime_error {
 public:

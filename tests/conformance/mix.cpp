@@ -183,6 +183,7 @@ private:
         messages_.pop_front();
         expect_equal("kind of message", told.operation == completion_opcode::receive_write_immediate, sent.write);
         expect_equal("bytes", told.byte_count, sent.bytes.size());
+        expect(told.has_immediate, "the completion has an immediate value");
         expect_equal("immediate value", told.immediate_data, sent.immediate);
         expect_equal("receive", told.id, arrived_ % receive_slots);
         if (!sent.write)

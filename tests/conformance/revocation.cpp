@@ -142,17 +142,23 @@ void region_deregistered_in_a_stream(world& home)
     expect_no_late_byte(writes, ends.b);
 }
 
-// The same, one half-landed write at a time: stops in the middle of a message where the fabric lets it.
-void region_deregistered_at_many_places(world& home)
+/// The same, one half-landed write at a time, stopped at eight places in the middle of the message.
+template <class TakeBack>
+void stop_at_many_places(world& home, bool by_window, TakeBack take_back)
 {
     for (std::size_t round = 0; round != 8; ++round) {
         linked ends(home, large(), large());
         auto& b = ends.b;
+        std::unique_ptr<memory_window> window;
+        if (by_window) {
+            window = make_window(b);
+            bind_and_wait(b, *window, 0, arena);
+        }
         fill_with(ends.a.bytes(0, piece), std::byte{0x11});
-        post(ends.a, {write(1, {ends.a.segment(0, piece)}, b.remote(0))});
+        post(ends.a, {write(1, {ends.a.segment(0, piece)}, by_window ? through(*window, b) : b.remote(0))});
         const auto* mark = b.buffer.at(round * piece / 8);
         home.run_until("the write reaches the mark", [&] { return peek(mark) == std::byte{0x11}; });
-        expect_success("deregister", b.region->deregister());
+        take_back(b, window);
         fill_with(b.buffer.bytes(), refilled);
         const auto told = ends.a.completions->next("the write");
         expect(told.status == completion_status::success || told.status == completion_status::remote_access_error,
@@ -160,6 +166,26 @@ void region_deregistered_at_many_places(world& home)
         home.run_for(2ms);
         expect_filled_with(b.bytes(0, piece), refilled);
     }
+}
+
+void region_deregistered_at_many_places(world& home)
+{
+    stop_at_many_places(home, false, [](end& b, const auto&) { expect_success("deregister", b.region->deregister()); });
+}
+
+void window_destroyed_at_many_places(world& home)
+{
+    stop_at_many_places(home, true, [](end&, auto& window) { window.reset(); });
+}
+
+void window_invalidated_at_many_places(world& home)
+{
+    stop_at_many_places(home, true, [](end& b, const auto& window) {
+        post(b, {local_invalidate(5, window->key())});
+        const auto told = b.completions->next("the invalidate");
+        expect(told.status == completion_status::success || told.status == completion_status::flushed,
+            "the invalidate completes, seen " + describe(told));
+    });
 }
 
 // Deregistering from another thread must wait for the chunk in progress. The thread refills at once, and faster than a
@@ -307,6 +333,8 @@ constexpr conformance_case cases[] = {
     {"revocation/window_destroyed_in_a_stream", window_destroyed_in_a_stream},
     {"revocation/region_deregistered_in_a_stream", region_deregistered_in_a_stream},
     {"revocation/region_deregistered_at_many_places", region_deregistered_at_many_places},
+    {"revocation/window_destroyed_at_many_places", window_destroyed_at_many_places},
+    {"revocation/window_invalidated_at_many_places", window_invalidated_at_many_places},
     {"revocation/region_deregistered_by_another_thread", region_deregistered_by_another_thread},
     {"revocation/queue_pair_moved_to_error_in_a_stream", queue_pair_moved_to_error_in_a_stream},
     {"revocation/queue_pair_destroyed_in_a_stream", queue_pair_destroyed_in_a_stream},

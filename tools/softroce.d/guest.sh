@@ -50,7 +50,21 @@ kept_paths() {
             *$'\n'*) ;;
             /tmp/?* | /run/?*) if [[ -e $path ]]; then realpath -s -- "$path"; fi ;;
         esac
-    done | sort -u
+    done | LC_ALL=C sort -u | without_nested
+}
+
+# What lies below a path that is kept already comes with it; mounting it again would hide it.
+without_nested() {
+    local path parent
+    local -A seen=()
+    while IFS= read -r path; do
+        parent=$path
+        while parent=${parent%/*}; [[ -n $parent && -z ${seen[$parent]:-} ]]; do :; done
+        if [[ -z $parent ]]; then
+            seen[$path]=1
+            printf '%s\n' "$path"
+        fi
+    done
 }
 
 write_control_share() {    # host

@@ -45,8 +45,7 @@ void post_handler(Handler&& handler, const boost::asio::any_io_executor& home, A
     boost::asio::post(home,
         [home, handler = std::decay_t<Handler>(std::forward<Handler>(handler)),
             values = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
-            std::apply(
-                [&](auto&... each) { call_handler(std::move(handler), home, std::move(each)...); }, values);
+            std::apply([&](auto&... each) { call_handler(std::move(handler), home, std::move(each)...); }, values);
         });
 }
 

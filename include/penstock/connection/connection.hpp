@@ -29,8 +29,8 @@ struct connection_properties {
     std::string transport_reason; ///< why this one: one sentence for people
     std::string device;
     fabric::endpoint remote;
-    std::uint32_t depth = 0;               ///< requests outstanding at most
-    std::uint64_t transfer_bytes_max = 0;  ///< longest buffer of one request
+    std::uint32_t depth = 0;              ///< requests outstanding at most
+    std::uint64_t transfer_bytes_max = 0; ///< longest buffer of one request
     identifier peer_instance{};
 };
 

@@ -59,7 +59,8 @@ public:
 
     /// Takes the fabric's connection, whose events the lane handles from now on. `established` is called once, with an error if the
     /// connection fails instead.
-    void attach(std::unique_ptr<fabric::connection> link, std::function<void(const fabric::connection_event&)> established);
+    void attach(
+        std::unique_ptr<fabric::connection> link, std::function<void(const fabric::connection_event&)> established);
 
     /// Posts all or nothing and counts the requests as in flight until ended().
     /// Errors: lane_error (in ERROR), send_queue_full, or what the queue pair says; a partial post moves it to ERROR.

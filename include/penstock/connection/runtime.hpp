@@ -40,7 +40,7 @@ struct runtime_options {
     std::size_t message_bytes_max = std::size_t{256} << 20U; ///< registered memory for messages of all connections
     completion::poll_options polling{};
     logger log{};
-    clock* time = nullptr;          ///< null: the system's
+    clock* time = nullptr;           ///< null: the system's
     random_source* random = nullptr; ///< null: the system's
 };
 

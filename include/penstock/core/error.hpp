@@ -36,37 +36,37 @@ enum class errc : int {
     cancelled,              ///< cancelled by the caller; the buffers are fenced
 
     // A local limit: raise it, or ask for less.
-    send_queue_full = 200,   ///< no free send slot; wait for completions
-    receive_queue_full,      ///< no free receive slot
-    completion_queue_full,   ///< the completion queue has no room for another queue pair
-    no_memory,               ///< memory could not be allocated
-    registration_refused,    ///< pinning failed, usually because of `ulimit -l`
-    too_many_segments,       ///< more scatter/gather segments than the queue pair has
-    message_too_long,        ///< longer than the device's message limit
-    inline_too_long,         ///< inline data beyond the queue pair's inline limit
-    private_data_too_long,   ///< connection private data beyond the transport's limit
-    region_in_use,           ///< a memory window is still bound to the region
-    pool_exhausted,          ///< the registered-memory pool reached its byte limit
-    too_many_connections,    ///< the limit on connections is reached
-    timed_out,               ///< the deadline passed; the buffers are fenced
-    no_device,               ///< no device of the wanted kind on this machine
+    send_queue_full = 200, ///< no free send slot; wait for completions
+    receive_queue_full,    ///< no free receive slot
+    completion_queue_full, ///< the completion queue has no room for another queue pair
+    no_memory,             ///< memory could not be allocated
+    registration_refused,  ///< pinning failed, usually because of `ulimit -l`
+    too_many_segments,     ///< more scatter/gather segments than the queue pair has
+    message_too_long,      ///< longer than the device's message limit
+    inline_too_long,       ///< inline data beyond the queue pair's inline limit
+    private_data_too_long, ///< connection private data beyond the transport's limit
+    region_in_use,         ///< a memory window is still bound to the region
+    pool_exhausted,        ///< the registered-memory pool reached its byte limit
+    too_many_connections,  ///< the limit on connections is reached
+    timed_out,             ///< the deadline passed; the buffers are fenced
+    no_device,             ///< no device of the wanted kind on this machine
 
     // The peer: look at the other side.
-    refused = 300,           ///< nobody listens there, or the peer rejected the connection
-    unreachable,             ///< the peer does not answer
-    remote_refused_feature,  ///< the peer does not offer what was required
-    integrity_error,         ///< the data does not match its checksum
-    not_found,               ///< no such object
-    already_exists,          ///< the object exists and must not
-    permission_denied,       ///< the peer's operating system denied it
-    no_space,                ///< the peer's storage is full
-    is_directory,            ///< the name is a directory
-    not_directory,           ///< a component of the name is not a directory
-    outside_root,            ///< the name leads out of the served tree
-    name_invalid,            ///< the name is empty, too long, or contains a forbidden component
-    remote_io_error,         ///< the peer's storage failed
-    changed_underneath,      ///< the object changed while it was being read
-    overloaded,              ///< the peer is at its limit; try again later
+    refused = 300,          ///< nobody listens there, or the peer rejected the connection
+    unreachable,            ///< the peer does not answer
+    remote_refused_feature, ///< the peer does not offer what was required
+    integrity_error,        ///< the data does not match its checksum
+    not_found,              ///< no such object
+    already_exists,         ///< the object exists and must not
+    permission_denied,      ///< the peer's operating system denied it
+    no_space,               ///< the peer's storage is full
+    is_directory,           ///< the name is a directory
+    not_directory,          ///< a component of the name is not a directory
+    outside_root,           ///< the name leads out of the served tree
+    name_invalid,           ///< the name is empty, too long, or contains a forbidden component
+    remote_io_error,        ///< the peer's storage failed
+    changed_underneath,     ///< the object changed while it was being read
+    overloaded,             ///< the peer is at its limit; try again later
 
     // The connection: reconnect.
     connection_closed = 400, ///< closed in order, by either side
@@ -74,11 +74,11 @@ enum class errc : int {
     lane_error,              ///< the lane's queue pair is in ERROR
 
     // The protocol: the peer does not speak it correctly.
-    bad_magic = 500,         ///< the first bytes are not ours
-    unsupported_version,     ///< no protocol version in common
-    malformed_message,       ///< a field contradicts another or its range
-    message_too_large,       ///< a length beyond the negotiated limit
-    unexpected_message,      ///< not allowed in this state
+    bad_magic = 500,     ///< the first bytes are not ours
+    unsupported_version, ///< no protocol version in common
+    malformed_message,   ///< a field contradicts another or its range
+    message_too_large,   ///< a length beyond the negotiated limit
+    unexpected_message,  ///< not allowed in this state
 };
 
 /// How a device ended a work request. The names are those of the InfiniBand specification.

@@ -31,27 +31,28 @@ using endpoint = boost::asio::ip::tcp::endpoint;
 
 /// How the path between two connected queue pairs behaves. Each side states its own.
 struct path_options {
-    std::uint8_t retry_count = 7;                     ///< unanswered transmissions before transport_retry_exceeded, 0-7
-    std::uint8_t rnr_retry_count = 7;                 ///< receiver-not-ready retries; 7 means for ever
-    std::chrono::microseconds rnr_delay{10};          ///< what this side asks a sender to wait (min_rnr_timer)
+    std::uint8_t retry_count = 7;            ///< unanswered transmissions before transport_retry_exceeded, 0-7
+    std::uint8_t rnr_retry_count = 7;        ///< receiver-not-ready retries; 7 means for ever
+    std::chrono::microseconds rnr_delay{10}; ///< what this side asks a sender to wait (min_rnr_timer)
     std::chrono::microseconds acknowledge_timeout{67'109}; ///< before a retransmission; rounded up to 4.096 us * 2^n
-    std::uint8_t initiator_depth = 16;                ///< reads and atomics outstanding from this side
-    std::uint8_t responder_resources = 16;            ///< from the peer
-    std::uint8_t traffic_class = 0;                   ///< DSCP << 2
+    std::uint8_t initiator_depth = 16;                     ///< reads and atomics outstanding from this side
+    std::uint8_t responder_resources = 16;                 ///< from the peer
+    std::uint8_t traffic_class = 0;                        ///< DSCP << 2
 };
 
 struct connect_options {
-    std::span<const std::byte> private_data{}; ///< at most device_limits::connect_private_data_max (accept_... for accept)
+    std::span<const std::byte>
+        private_data{}; ///< at most device_limits::connect_private_data_max (accept_... for accept)
     path_options path{};
 };
 
 struct resolve_options {
-    endpoint local{};                             ///< unspecified address: chosen by the route
-    std::chrono::milliseconds timeout{2'000};     ///< for resolving, and again for each handshake step
+    endpoint local{};                         ///< unspecified address: chosen by the route
+    std::chrono::milliseconds timeout{2'000}; ///< for resolving, and again for each handshake step
 };
 
 struct listen_options {
-    std::uint32_t backlog = 1'024;                     ///< handshakes in progress at most; more are refused
+    std::uint32_t backlog = 1'024;                      ///< handshakes in progress at most; more are refused
     std::chrono::milliseconds handshake_timeout{5'000}; ///< for a peer to send its request, and its answer to accept
 };
 
@@ -63,7 +64,7 @@ enum class connection_event_type : std::uint8_t {
     unreachable,     ///< no answer; `error` says why
     disconnected,    ///< by the peer, by disconnect(), or by death; the queue pair is in ERROR
     device_removed,
-    failed,          ///< `error` says why
+    failed, ///< `error` says why
 };
 
 /// Private data as received. A transport may pad what was sent with zero bytes.
@@ -142,7 +143,8 @@ public:
     virtual result<std::unique_ptr<listener>> listen(const endpoint& local, const listen_options& options = {}) = 0;
 
     /// Starts finding a way to `remote`; `resolved`, `unreachable` or `failed` follows.
-    virtual result<std::unique_ptr<connection>> resolve(const endpoint& remote, const resolve_options& options = {}) = 0;
+    virtual result<std::unique_ptr<connection>> resolve(const endpoint& remote, const resolve_options& options = {})
+        = 0;
 
     /// Takes events and moves handshakes on. Never blocks.
     virtual std::size_t poll(std::span<connection_event> out) = 0;

@@ -51,10 +51,10 @@ struct device_limits {
 };
 
 struct device_info {
-    std::string name;             ///< as the kernel calls it; "tcp" for the embedded fabric
-    transport kind{};             ///< who serves it
+    std::string name;                   ///< as the kernel calls it; "tcp" for the embedded fabric
+    transport kind{};                   ///< who serves it
     std::vector<std::string> addresses; ///< that reach it, numeric
-    std::string state;            ///< "active", or why not
+    std::string state;                  ///< "active", or why not
 };
 
 enum class device_event_type : std::uint8_t {

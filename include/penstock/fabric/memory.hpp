@@ -74,8 +74,9 @@ public:
     virtual result<std::unique_ptr<memory_window>> allocate_window() = 0;
 
     /// Errors: invalid_argument (a depth of 0, or beyond the device's limits), or errno.
-    virtual result<std::unique_ptr<shared_receive_queue>>
-    create_shared_receive_queue(const shared_receive_queue_options& options) = 0;
+    virtual result<std::unique_ptr<shared_receive_queue>> create_shared_receive_queue(
+        const shared_receive_queue_options& options)
+        = 0;
 
     /// A queue pair in the INIT state: it takes receives, and is made ready by connection::connect or accept.
     /// Errors: invalid_argument (a missing completion queue; beyond the device's limits), completion_queue_full,

@@ -37,8 +37,7 @@ constexpr access operator|(access a, access b) noexcept
 /// True when `set` holds every right of `wanted`.
 constexpr bool has_access(access set, access wanted) noexcept
 {
-    return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(wanted)) ==
-           static_cast<std::uint32_t>(wanted);
+    return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(wanted)) == static_cast<std::uint32_t>(wanted);
 }
 
 /// A piece of local registered memory. A zero-length segment is legal and its key is not looked at.

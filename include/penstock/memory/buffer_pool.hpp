@@ -42,8 +42,7 @@ private:
     buffer_slice(std::span<std::byte> bytes, const arena* home) noexcept
         : bytes_(bytes)
         , home_(home)
-    {
-    }
+    {}
 
     std::span<std::byte> bytes_{};
     const arena* home_ = nullptr;
@@ -75,7 +74,7 @@ private:
 };
 
 struct buffer_pool_options {
-    std::size_t slice_bytes = std::size_t{1} << 20U; ///< rounded up to a page
+    std::size_t slice_bytes = std::size_t{1} << 20U;  ///< rounded up to a page
     std::size_t arena_bytes = std::size_t{16} << 20U; ///< registered at a time; rounded up to a slice
     std::size_t bytes_max = std::size_t{256} << 20U;  ///< pinned at most; rounded down to arenas, at least one
 };

@@ -35,7 +35,7 @@ struct object_handle {
 
 struct opened_object {
     object_info info;
-    object_handle handle; ///< none when the whole object is in the buffer
+    object_handle handle;  ///< none when the whole object is in the buffer
     std::size_t bytes = 0; ///< of the object, from its start, now in the buffer
 };
 
@@ -109,10 +109,12 @@ public:
     /// Stores a whole object in one request, replacing what has the name. Readers see the old or the new one.
     /// Missing directories are made. *Completion signature.* void(error_code). *Completion means* as `wanted` says.
     template <class Token>
-    auto async_put(std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from, Token&& token)
+    auto async_put(
+        std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from, Token&& token)
     {
         return boost::asio::async_initiate<Token, void(error_code)>(
-            [this](auto handler, std::string object, std::uint32_t mode, durability promise, memory::buffer_slice buffer) {
+            [this](
+                auto handler, std::string object, std::uint32_t mode, durability promise, memory::buffer_slice buffer) {
                 start_put(std::move(object), mode, promise, buffer, std::move(handler));
             },
             token, std::move(name), permissions, wanted, from);
@@ -166,7 +168,9 @@ public:
     auto async_make_directory(std::string name, Token&& token)
     {
         return boost::asio::async_initiate<Token, void(error_code)>(
-            [this](auto handler, std::string directory) { start_make_directory(std::move(directory), std::move(handler)); },
+            [this](auto handler, std::string directory) {
+                start_make_directory(std::move(directory), std::move(handler));
+            },
             token, std::move(name));
     }
 
@@ -202,13 +206,15 @@ private:
     void start_read(object_handle, std::uint64_t offset, memory::buffer_slice into, handler_of<std::size_t> handler);
     void start_put(std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from,
         handler_of<> handler);
-    void start_create(std::string name, std::uint64_t size, std::uint32_t permissions, handler_of<object_handle> handler);
+    void start_create(
+        std::string name, std::uint64_t size, std::uint32_t permissions, handler_of<object_handle> handler);
     void start_write(object_handle, std::uint64_t offset, memory::buffer_slice from, handler_of<> handler);
     void start_commit(object_handle, durability wanted, handler_of<> handler);
     void start_close(object_handle, handler_of<> handler);
     void start_make_directory(std::string name, handler_of<> handler);
     void start_stat(std::string name, handler_of<object_info> handler);
-    void start_list(std::string directory, std::string after, memory::buffer_slice scratch, handler_of<list_page> handler);
+    void start_list(
+        std::string directory, std::string after, memory::buffer_slice scratch, handler_of<list_page> handler);
 
     std::unique_ptr<implementation> body_;
 };

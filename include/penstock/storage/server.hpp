@@ -16,11 +16,11 @@ struct server_options {
     fabric::endpoint listen{}; ///< port 0: the system chooses
     transport_choice transport = transport_choice::automatic;
     std::uint32_t connections_max = 256;
-    std::uint32_t half_open_max = 64;          ///< connections that have not finished their handshake
-    std::uint32_t depth = 64;                  ///< requests outstanding for each connection
+    std::uint32_t half_open_max = 64; ///< connections that have not finished their handshake
+    std::uint32_t depth = 64;         ///< requests outstanding for each connection
     std::uint32_t handles_per_connection = 256;
     std::size_t cache_bytes = std::size_t{512} << 20U; ///< registered memory that keeps read data; 0: none
-    std::uint32_t file_threads = 2;            ///< for what may block on the disk
+    std::uint32_t file_threads = 2;                    ///< for what may block on the disk
 };
 
 struct server_statistics {
