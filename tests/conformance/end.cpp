@@ -268,7 +268,7 @@ void fill(std::span<std::byte> bytes, std::uint32_t seed)
 
 void fill_with(std::span<std::byte> bytes, std::byte value)
 {
-    std::fill(bytes.begin(), bytes.end(), value);
+    std::memset(bytes.data(), std::to_integer<int>(value), bytes.size());
 }
 
 void expect_pattern(std::span<const std::byte> bytes, std::uint32_t seed, const where& place)
