@@ -149,7 +149,7 @@ void fill_with(std::span<std::byte> bytes, std::byte value);
 void expect_pattern(std::span<const std::byte> bytes, std::uint32_t seed, const where& place = where::current());
 void expect_filled_with(std::span<const std::byte> bytes, std::byte value, const where& place = where::current());
 
-/// A load the compiler may not move or drop: somebody else writes there.
+/// A load the compiler may not move or drop: somebody else writes there, and a thread sanitizer is not told.
 std::byte peek(const std::byte* at);
 
 std::uint64_t load_u64(const std::byte* at);

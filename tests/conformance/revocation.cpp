@@ -2,6 +2,7 @@
 
 #include "conformance/suite.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -30,6 +31,8 @@ public:
         , places_(places)
     {
         fill_with(from_.buffer.bytes(), std::byte{0x11});
+        if (places_ == 1) // each write changes every byte of the one before
+            fill_with(from_.bytes(size_, size_), std::byte{0x22});
         top_up();
     }
 
@@ -37,8 +40,8 @@ public:
     {
         while (posted_ - finished_ < 4) {
             auto there = to_;
-            const auto offset = posted_ % places_ * size_;
-            there.address += offset;
+            there.address += posted_ % places_ * size_;
+            const auto offset = posted_ % std::max<std::size_t>(places_, 2) * size_;
             post(from_, {write(posted_, {from_.segment(offset, size_)}, there)});
             ++posted_;
         }
@@ -188,32 +191,42 @@ void window_invalidated_at_many_places(world& home)
     });
 }
 
-// Deregistering from another thread must wait for the chunk in progress. The thread refills at once, and faster than a
-// chunk lands, so that what would still land is seen: small memory, and many tries, as each one hits a chunk by chance.
+// Deregistering from another thread must wait for the chunk in progress. The thread sees a write begin to land, takes
+// the memory back and refills it at once, faster than the rest would land: many tries, as the two must run side by side.
 void region_deregistered_by_another_thread(world& home)
 {
     constexpr std::size_t size = std::size_t{512} << 10U;
     const auto at = listen(home);
     end_options options;
-    options.buffer_bytes = size;
+    options.buffer_bytes = 2 * size;
     for (int round = 0; round != 40; ++round) {
         end a(home, home.near, options);
         end b(home, home.far, options);
         connect(home, *at, a, b);
         stream writes(a, b.remote(0), size, 1);
-        writes.run_until_some_landed(b);
         error_code seen;
+        bool landed = false;
         std::atomic<bool> done{false};
-        std::thread other([&] {
+        std::jthread other([&] {
+            const auto deadline = std::chrono::steady_clock::now() + patience;
+            const auto* const mark = b.buffer.at(4096);
+            const auto before = peek(mark);
+            while (!landed && std::chrono::steady_clock::now() < deadline)
+                for (int look = 0; look != 1000 && !landed; ++look)
+                    landed = peek(mark) != before;
             seen = b.region->deregister();
             fill_with(b.buffer.bytes(), refilled);
             done.store(true, std::memory_order_release);
         });
-        home.run_until("deregistration returns", [&] {
-            writes.flows();
-            return done.load(std::memory_order_acquire);
-        });
+        home.run_until(
+            "deregistration returns",
+            [&] {
+                writes.flows();
+                return done.load(std::memory_order_acquire);
+            },
+            2 * patience);
         other.join();
+        expect(landed, "the peer's bytes begin to land");
         expect_success("deregister", seen);
         writes.expect_to_end(b);
         expect_filled_with(b.buffer.bytes(), refilled);
