@@ -52,19 +52,21 @@ public:
     report& done() noexcept { return done_; }
     progress_meter& meter() noexcept { return meter_; }
 
-    /// Connects and copies.
+    /// Connects and copies. `body` says whether it came to its end.
     template <class Body>
     void run(const storage::uri& server, Body body)
     {
         session on(server, session_options_of(arguments_));
         on.on_tick([this] { meter_.tick(); });
+        bool complete = false;
         on.run([&](session& opened) -> awaitable<void> {
             done_.take_transport(opened.properties());
             store objects(opened);
             copy_context context{opened, objects, done_, meter_};
-            co_await body(context);
+            complete = co_await body(context);
         });
-        if (on.stopped()) {
+        // A connection that is lost when everything is done does not matter any more.
+        if (on.stopped() && !complete) {
             ended_ = status_of_stop(on);
             const std::string why = on.signal() != 0
                 ? std::string("interrupted: what was not complete is not kept")
@@ -150,9 +152,9 @@ exit_status run_put(const copy_arguments& arguments)
         }
         command.meter().counts.files_total = plan.files.size();
         command.meter().counts.bytes_total = plan.bytes;
-        command.run(target, [&](copy_context& context) -> awaitable<void> {
+        command.run(target, [&](copy_context& context) -> awaitable<bool> {
             copy_up copy(context, plan, arguments.durability);
-            co_await copy.run();
+            co_return co_await copy.run();
         });
     });
 }
@@ -167,10 +169,10 @@ exit_status run_get(const copy_arguments& arguments)
     const auto target = name_get(sources, path, is_directory(path));
     copy_command command(arguments, "get");
     return command.guard([&] {
-        command.run(sources.front(), [&](copy_context& context) -> awaitable<void> {
+        command.run(sources.front(), [&](copy_context& context) -> awaitable<bool> {
             const auto plan = co_await plan_get(context, target.pairs);
             if (context.on.stopped() || (plan.files.empty() && plan.directories.empty())) {
-                co_return;
+                co_return false;
             }
             context.meter.counts.files_total = plan.files.size();
             context.meter.counts.bytes_total = plan.bytes;
@@ -181,7 +183,7 @@ exit_status run_get(const copy_arguments& arguments)
                         "cannot open the destination {}: {}", printable(target.directory), explain(root.error())));
             }
             copy_down copy(context, plan, root->get());
-            co_await copy.run();
+            co_return co_await copy.run();
         });
     });
 }

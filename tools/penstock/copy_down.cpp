@@ -149,7 +149,7 @@ struct copy_down::download {
     error_code error{};
 };
 
-awaitable<void> copy_down::run()
+awaitable<bool> copy_down::run()
 {
     co_await make_directories();
     task_group workers(context_->on.executor());
@@ -165,12 +165,14 @@ awaitable<void> copy_down::run()
             report_error(context_->done, context_->meter, planned.local, get_message(ec));
         }
     }
+    co_return complete_&& next_file_ == plan_->files.size();
 }
 
 awaitable<void> copy_down::make_directories()
 {
     for (const auto& planned : plan_->directories) {
         if (context_->on.stopped()) {
+            complete_ = false;
             co_return;
         }
         bool made = false;
@@ -195,6 +197,7 @@ awaitable<void> copy_down::take_files()
         const auto& planned = plan_->files[next_file_++];
         const auto ec = co_await copy_file(planned);
         if (context_->on.stopped() && ec) {
+            complete_ = false;
             co_return;
         }
         if (ec) {

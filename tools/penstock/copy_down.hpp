@@ -37,8 +37,8 @@ public:
     {}
 
     /// Every file and directory of the plan. Errors of one go into the report, the others go on; after the session has
-    /// stopped nothing more begins.
-    awaitable<void> run();
+    /// stopped nothing more begins. False when something was left undone because of that.
+    awaitable<bool> run();
 
 private:
     struct download;
@@ -53,6 +53,7 @@ private:
     const get_plan* plan_;
     int root_;
     std::size_t next_file_ = 0;
+    bool complete_ = true;
     std::vector<const planned_object*> made_; // directories that were not there before
 };
 

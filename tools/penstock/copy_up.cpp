@@ -63,7 +63,7 @@ struct copy_up::upload {
     error_code error{};
 };
 
-awaitable<void> copy_up::run()
+awaitable<bool> copy_up::run()
 {
     task_group workers(context_->on.executor());
     const auto count = std::min(files_at_once, plan_->files.size() + plan_->empty_directories.size());
@@ -71,6 +71,8 @@ awaitable<void> copy_up::run()
         workers.spawn(take_files());
     }
     co_await workers.join();
+    const bool all_begun = next_file_ == plan_->files.size() && next_directory_ == plan_->empty_directories.size();
+    co_return complete_&& all_begun;
 }
 
 awaitable<void> copy_up::take_files()
@@ -80,6 +82,7 @@ awaitable<void> copy_up::take_files()
         const auto& planned = plan_->files[next_file_++];
         const auto ec = co_await copy_file(planned);
         if (context_->on.stopped() && ec) {
+            complete_ = false;
             co_return;
         }
         if (ec) {
@@ -91,7 +94,9 @@ awaitable<void> copy_up::take_files()
     while (next_directory_ != plan_->empty_directories.size() && !context_->on.stopped()) {
         const auto& name = plan_->empty_directories[next_directory_++];
         const auto ec = co_await context_->objects.make_directory(name);
-        if (ec && !context_->on.stopped()) {
+        if (ec && context_->on.stopped()) {
+            complete_ = false;
+        } else if (ec) {
             report_error(done, context_->meter, name, put_message(ec));
         }
     }

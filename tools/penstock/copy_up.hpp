@@ -18,8 +18,8 @@ public:
     {}
 
     /// Every file and empty directory of the plan. Errors of one go into the report, the others go on; after the session
-    /// has stopped nothing more begins.
-    awaitable<void> run();
+    /// has stopped nothing more begins. False when something was left undone because of that.
+    awaitable<bool> run();
 
 private:
     struct upload;
@@ -33,6 +33,7 @@ private:
     const put_plan* plan_;
     storage::durability durability_;
     std::size_t next_file_ = 0;
+    bool complete_ = true;
     std::size_t next_directory_ = 0;
 };
 

@@ -156,6 +156,15 @@ on_small_disk() {    # directory, command...
 
 staging_in_use() { [[ -n $(ls -A "$server_root/.penstock-staging" 2> /dev/null) ]]; }
 has_open_beneath() { readlink "/proc/$1/fd/"* 2> /dev/null | grep -qF -- "$2/"; }
+# Holds a copy still in the middle, so that what happens next happens there; it goes on with kill -CONT.
+catch_put() {    # pid
+    await "the put to begin" staging_in_use
+    if ! kill -STOP "$1" || ended "$1"; then fail "the put ended too soon: raise PENSTOCK_TEST_BIG"; fi
+}
+catch_get() {    # pid, directory
+    await "the get to begin" has_open_beneath "$1" "$2"
+    if ! kill -STOP "$1" || ended "$1"; then fail "the get ended too soon: raise PENSTOCK_TEST_BIG"; fi
+}
 nothing_in() { [[ -z $(find "$1" -mindepth 1 -not -path '*/.penstock-staging*' -print -quit) ]]; }
 
 make_tree() {    # directory
@@ -377,8 +386,9 @@ test_changing_source() {
     truncate -s "$big" growing
     "${put[@]}" growing "$uri/growing" > out 2> err &
     local pid=$!
-    await "the put to begin" staging_in_use
+    catch_put "$pid"
     printf more >> growing
+    kill -CONT "$pid"
     reap "$pid"
     check_end 1 "growing: changed while it was read" "put of a growing file"
     holds "nothing of it is there" test ! -e store/growing
@@ -390,8 +400,9 @@ test_interrupted() {
     truncate -s "$big" big
     "${put[@]}" big "$uri/interrupted" > out 2> err &
     local pid=$!
-    await "the put to begin" staging_in_use
+    catch_put "$pid"
     kill -INT "$pid"
+    kill -CONT "$pid"
     reap "$pid"
     check_end 130 "interrupted" "put"
     holds "nothing of it is there" test ! -e store/interrupted
@@ -400,8 +411,9 @@ test_interrupted() {
     mkdir half
     "${get[@]}" "$uri/big" half > out 2> err &
     pid=$!
-    await "the get to begin" has_open_beneath "$pid" "$work/half"
+    catch_get "$pid" "$work/half"
     kill -TERM "$pid"
+    kill -CONT "$pid"
     reap "$pid"
     check_end 143 "interrupted" "get"
     holds "nothing of it is here" nothing_in half
@@ -413,16 +425,18 @@ test_server_killed() {
     expect 0 "" put old "$uri/kept"
     "${get[@]}" "$uri/big" half > out 2> err &
     local pid=$!
-    await "the get to begin" has_open_beneath "$pid" "$work/half"
+    catch_get "$pid" "$work/half"
     kill_server
+    kill -CONT "$pid"
     reap "$pid"
     check_end 4 "connection to .* lost" "get from a killed server"
     holds "nothing of it is here" nothing_in half
     start_server store
     "${put[@]}" big "$uri/kept" > out 2> err &
     pid=$!
-    await "the put to begin" staging_in_use
+    catch_put "$pid"
     kill_server
+    kill -CONT "$pid"
     reap "$pid"
     check_end 4 "connection to .* lost" "put to a killed server"
     expect 3 "refuses the connection.*penstock serve" list "$uri/"
@@ -435,8 +449,9 @@ test_server_killed() {
     note "the server stops in order while a get runs"
     "${get[@]}" "$uri/big" half > out 2> err &
     pid=$!
-    await "the get to begin" has_open_beneath "$pid" "$work/half"
+    catch_get "$pid" "$work/half"
     stop_server TERM
+    kill -CONT "$pid"
     reap "$pid"
     check_end 4 "connection to .* lost" "get from a server that stops"
     holds "nothing of it is here" nothing_in half
