@@ -10,8 +10,7 @@ namespace {
 class group {
 public:
     group(world& home, std::size_t count, std::uint32_t depth = 32)
-        : home_(home)
-        , buffer_(std::size_t{depth} * 256)
+        : buffer_(std::size_t{depth} * 256)
         , region_(take("register_memory", home.far.domain->register_memory(buffer_.bytes(), access::local_write)))
         , completions(home, *home.far.hardware, 512)
         , receives(take("create_shared_receive_queue", home.far.domain->create_shared_receive_queue({depth, 1})))
@@ -34,7 +33,6 @@ public:
     std::byte* slot(std::uint64_t id) const { return buffer_.at(id * 256); }
 
 private:
-    world& home_;
     pages buffer_;
     std::unique_ptr<memory_region> region_;
 
