@@ -42,6 +42,7 @@ public:
     {
         session_options wanted;
         wanted.transport = arguments_.effective_transport();
+        wanted.stall_limit = arguments_.stall_limit();
         wanted.checksum = arguments_.checksum;
         wanted.depth = arguments_.depth;
         wanted.slice_bytes = std::max(static_cast<std::size_t>(arguments_.size), list_scratch_bytes);

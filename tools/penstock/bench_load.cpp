@@ -31,6 +31,7 @@ awaitable<bench_outcome> bench_load::run()
     const auto began = session_->time().now();
     deadline_ = saturating_add(began, options_.length);
     running_ = slots_.size();
+    const session::expectation answers(*session_);
     co_await asio::async_initiate<const asio::use_awaitable_t<>&, void()>(
         [this](auto handler) {
             waiting_.emplace(std::move(handler));
@@ -80,6 +81,7 @@ void bench_load::start(slot& with)
 void bench_load::finished(slot& with, const error_code& ec, std::size_t bytes)
 {
     const auto now = session_->time().now();
+    session_->note_answer(now);
     if (!ec && bytes == options_.size) {
         ++outcome_.operations;
         outcome_.latency_ns.add(static_cast<std::uint64_t>((now - with.started).count()));

@@ -24,6 +24,17 @@ struct common_arguments {
     transport_choice effective_transport() const noexcept { return require_rdma ? transport_choice::verbs : transport; }
 };
 
+/// What the subcommands that connect take as well.
+struct client_arguments : common_arguments {
+    double stall_seconds = 120; ///< 0: wait for ever
+
+    duration stall_limit() const noexcept
+    {
+        return stall_seconds > 0 ? std::chrono::duration_cast<duration>(std::chrono::duration<double>(stall_seconds))
+                                 : duration::max();
+    }
+};
+
 struct serve_arguments : common_arguments {
     std::string root;
     fabric::endpoint listen;
@@ -31,20 +42,20 @@ struct serve_arguments : common_arguments {
     std::uint32_t connections = 256;
 };
 
-struct copy_arguments : common_arguments {
+struct copy_arguments : client_arguments {
     std::vector<std::string> paths; ///< sources, then the target
     storage::checksum_mode checksum = storage::checksum_mode::crc32c;
     storage::durability durability = storage::durability::received;
     bool follow = false;
 };
 
-struct list_arguments : common_arguments {
+struct list_arguments : client_arguments {
     std::string uri;
     bool recursive = false;
     bool human = false;
 };
 
-struct bench_arguments : common_arguments {
+struct bench_arguments : client_arguments {
     std::string uri;
     bool write = false;
     std::uint64_t size = std::uint64_t{1} << 20U;

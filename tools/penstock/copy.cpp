@@ -26,6 +26,7 @@ session_options session_options_of(const copy_arguments& arguments)
 {
     session_options wanted;
     wanted.transport = arguments.effective_transport();
+    wanted.stall_limit = arguments.stall_limit();
     wanted.checksum = arguments.checksum;
     wanted.log = make_logger(arguments);
     return wanted;

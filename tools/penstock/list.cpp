@@ -60,6 +60,7 @@ public:
     {
         session_options wanted;
         wanted.transport = arguments_.effective_transport();
+        wanted.stall_limit = arguments_.stall_limit();
         wanted.slices = 4;
         wanted.log = make_logger(arguments_);
         session on(where_, wanted);

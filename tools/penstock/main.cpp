@@ -54,6 +54,17 @@ void add_common(CLI::App& command, common_arguments& into)
     command.add_flag("-v,--verbose", into.verbosity, "log to standard error; -vv for more");
 }
 
+void add_client(CLI::App& command, client_arguments& into)
+{
+    add_common(command, into);
+    command
+        .add_option("--stall-timeout", into.stall_seconds,
+            "give the server up when nothing is answered for so long; 0: wait for ever")
+        ->check(CLI::Range(0.0, 1e6).description(""))
+        ->take_last()
+        ->option_text("SECONDS [120]");
+}
+
 void add_size(CLI::App& command, const std::string& name, std::uint64_t& into, const std::string& help,
     std::uint64_t lowest, std::uint64_t highest)
 {
@@ -157,7 +168,7 @@ void add_copy_options(CLI::App& command, copy_arguments& into, const std::string
 {
     command.add_option("paths", into.paths, form)->required()->expected(2, -1)->option_text(" ");
     add_checksum(command, into.checksum);
-    add_common(command, into);
+    add_client(command, into);
 }
 
 void add_put(CLI::App& app, copy_arguments& into)
@@ -200,7 +211,7 @@ void add_list(CLI::App& app, list_arguments& into)
     command.add_option("uri", into.uri, "what to list")->required()->option_text("URI");
     command.add_flag("-R,--recursive", into.recursive, "everything beneath it as well");
     command.add_flag("-H,--human", into.human, "sizes as 1.5GiB instead of bytes");
-    add_common(command, into);
+    add_client(command, into);
     command.footer("Example:\n  penstock ls -R penstock://storage:7471/training/");
 }
 
@@ -232,7 +243,7 @@ void add_bench(CLI::App& app, bench_arguments& into)
         ->option_text("SECONDS [3]");
     add_size(command, "--data", into.data, "how much distinct data, when it is made here", 1, std::uint64_t{1} << 50U);
     add_checksum(command, into.checksum);
-    add_common(command, into);
+    add_client(command, into);
     command.footer(
         "Example:\n  penstock bench read penstock://storage:7471/bench/ --size 1MiB --depth 16 --seconds 3 --json");
 }

@@ -58,6 +58,9 @@ std::string report::to_line() const
     add(links_skipped, "link skipped", "links skipped");
     add(others_skipped, "special file skipped", "special files skipped");
     add(error_count, "error", "errors");
+    if (transport.empty()) {
+        return line + "; no connection was made";
+    }
     return line + fmt::format("; {} ({}), checksum {}", transport, transport_reason, checksum);
 }
 

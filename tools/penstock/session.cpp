@@ -145,11 +145,22 @@ void session::wait_for_tick()
             return;
         }
         std::uint64_t expirations = 0;
-        if (::read(timer_.native_handle(), &expirations, sizeof expirations) > 0 && on_tick_) {
+        const auto bytes = ::read(timer_.native_handle(), &expirations, sizeof expirations);
+        if (bytes > 0) {
+            check_stall();
+        }
+        if (bytes > 0 && on_tick_) {
             on_tick_();
         }
         wait_for_tick();
     });
+}
+
+void session::check_stall()
+{
+    if (expected_ != 0 && !stopped_ && time().now() - answered_at_ >= options_.stall_limit) {
+        lose(errc::timed_out);
+    }
 }
 
 exit_status status_of_stop(const session& from)

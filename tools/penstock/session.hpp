@@ -26,6 +26,7 @@ struct session_options {
     std::uint32_t depth = 64;
     std::size_t slice_bytes = std::size_t{1} << 20U;
     std::size_t slices = 64;
+    duration stall_limit = std::chrono::seconds(120); ///< nothing is answered for so long: the server is given up
     logger log{};
 };
 
@@ -65,6 +66,30 @@ public:
     const error_code& stopped() const noexcept { return stopped_; }
     /// Notes a code that ends the connection; the client is closed, so that what is outstanding ends too.
     void lose(const error_code& ec);
+    /// While one lives, an answer is expected; each that ends counts as one.
+    class expectation {
+    public:
+        explicit expectation(session& on) noexcept
+            : session_(on)
+        {
+            if (session_.expected_++ == 0) {
+                session_.answered_at_ = session_.time().now();
+            }
+        }
+        expectation(const expectation&) = delete;
+        expectation& operator=(const expectation&) = delete;
+        ~expectation()
+        {
+            --session_.expected_;
+            session_.note_answer(session_.time().now());
+        }
+
+    private:
+        session& session_;
+    };
+    /// An answer that no expectation stands for.
+    void note_answer(time_point now) noexcept { answered_at_ = now; }
+
     /// The signal that stopped it, or 0.
     int signal() const noexcept { return signal_; }
 
@@ -72,6 +97,7 @@ private:
     awaitable<void> connect_and_run(std::function<awaitable<void>(session&)> body);
     void wait_for_signal();
     void wait_for_tick();
+    void check_stall();
 
     storage::uri server_;
     session_options options_;
@@ -86,6 +112,8 @@ private:
     asio::signal_set signals_;
     asio::posix::stream_descriptor timer_;
     std::function<void()> on_tick_;
+    std::size_t expected_ = 0;
+    time_point answered_at_{};
     error_code stopped_;
     int signal_ = 0;
     bool connected_ = false;

@@ -24,6 +24,7 @@ awaitable<result<storage::opened_object>> store::open(std::string name, memory::
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     auto [ec, opened] = co_await session_->client().async_open_object(std::move(name), into, as_result);
     if (ec) {
         co_return note(ec);
@@ -38,6 +39,7 @@ awaitable<result<std::size_t>> store::read(
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec, bytes] = co_await session_->client().async_read(object, offset, into, as_result);
     if (ec) {
         co_return note(ec);
@@ -52,6 +54,7 @@ awaitable<error_code> store::put(
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec] = co_await session_->client().async_put(std::move(name), permissions, wanted, from, as_result);
     co_return note(ec);
 }
@@ -62,6 +65,7 @@ awaitable<result<storage::object_handle>> store::create(std::string name, std::u
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec, handle] = co_await session_->client().async_create(std::move(name), size, permissions, as_result);
     if (ec) {
         co_return note(ec);
@@ -75,6 +79,7 @@ awaitable<error_code> store::write(storage::object_handle object, std::uint64_t 
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec] = co_await session_->client().async_write(object, offset, from, as_result);
     co_return note(ec);
 }
@@ -85,6 +90,7 @@ awaitable<error_code> store::commit(storage::object_handle object, storage::dura
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec] = co_await session_->client().async_commit(object, wanted, as_result);
     co_return note(ec);
 }
@@ -95,6 +101,7 @@ awaitable<error_code> store::close(storage::object_handle object)
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec] = co_await session_->client().async_close(object, as_result);
     co_return note(ec);
 }
@@ -105,6 +112,7 @@ awaitable<error_code> store::make_directory(std::string name)
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec] = co_await session_->client().async_make_directory(std::move(name), as_result);
     co_return note(ec);
 }
@@ -115,6 +123,7 @@ awaitable<result<storage::object_info>> store::stat(std::string name)
     if (session_->stopped()) {
         co_return session_->stopped();
     }
+    const session::expectation answer(*session_);
     const auto [ec, info] = co_await session_->client().async_stat(std::move(name), as_result);
     if (ec) {
         co_return note(ec);
@@ -135,6 +144,7 @@ awaitable<result<std::vector<storage::list_entry>>> store::list(std::string dire
         if (session_->stopped()) {
             co_return session_->stopped();
         }
+        const session::expectation answer(*session_);
         auto [ec, page] = co_await session_->client().async_list(directory, after, scratch->buffer.slice(), as_result);
         if (ec) {
             co_return note(ec);

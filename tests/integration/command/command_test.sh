@@ -446,6 +446,17 @@ test_server_killed() {
     expect 0 "" get "$uri/kept" kept
     holds "the old content is served" cmp old kept
     holds "the half of the new one is gone" nothing_in store/.penstock-staging
+    note "a server that does not answer"
+    "${put[@]}" --stall-timeout 2 big "$uri/stalled" > out 2> err &
+    pid=$!
+    await "the put to begin" staging_in_use
+    kill -STOP "$server_pid"
+    reap "$pid"
+    check_end 4 "connection to .* lost" "put to a server that stands still"
+    expect 3 "does not answer" list "$uri/"
+    kill -CONT "$server_pid"
+    await "its bytes to be dropped" nothing_in store/.penstock-staging
+    holds "nothing of it is there" test ! -e store/stalled
     note "the server stops in order while a get runs"
     "${get[@]}" "$uri/big" half > out 2> err &
     pid=$!
