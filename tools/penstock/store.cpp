@@ -29,7 +29,7 @@ awaitable<result<storage::opened_object>> store::open(std::string name, memory::
     if (ec) {
         co_return note(ec);
     }
-    co_return std::move(opened);
+    co_return opened;
 }
 
 awaitable<result<std::size_t>> store::read(
