@@ -175,7 +175,7 @@ result<operation_id> poller::start(Args&&... args)
     }
     const std::uint32_t index = free_head_;
     slot& s = slots_[index];
-    ::new (static_cast<void*>(s.storage)) Operation(std::forward<Args>(args)...);
+    ::new (static_cast<void*>(s.storage)) Operation{std::forward<Args>(args)...};
     free_head_ = s.next_free;
     s.deliver = &poller::deliver_to<Operation>;
     s.destroy = [](slot& ended) noexcept { object<Operation>(ended)->~Operation(); };

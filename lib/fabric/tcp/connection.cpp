@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -168,11 +169,15 @@ void connection::on_ready()
             home_->ignore(link_->socket());
         }
         break;
-    case state::established: // the peer has closed its end, or died
+    case state::established: { // the peer has closed its end, or died; unless the event is older than the state
+        pollfd seen{link_->socket(), POLLRDHUP, 0};
+        if (::poll(&seen, 1, 0) < 1)
+            break;
         link_->note_peer_gone();
         link_->tell(connection_event_type::disconnected);
         home_->ignore(link_->socket());
         break;
+    }
     case state::resolving:
     case state::resolved:
     case state::requested:
