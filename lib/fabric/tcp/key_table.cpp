@@ -53,8 +53,10 @@ bool key_table::reserve(std::uint32_t& index)
         owned_.push_back(std::make_unique<chunk>());
         free_.reserve((number + 1) * chunk_entries);
         const auto first = static_cast<std::uint32_t>(number * chunk_entries);
-        for (std::uint32_t i = chunk_entries; i-- > 0;)
-            free_.push_back(first + i);
+        for (std::uint32_t i = chunk_entries; i-- > 0;) {
+            if (first + i != 0) // with the tag 0 its key would be 0: what a peer sends that forgot the key
+                free_.push_back(first + i);
+        }
         auto& made = *owned_.back();
         for (auto& entry : made)
             entry.next_tag_ = static_cast<std::uint8_t>(random_.next());

@@ -88,6 +88,17 @@ TEST_CASE("a window's key is its queue pair's alone, and never a local key")
     CHECK_FALSE(t.keys.bind(region, bind));
 }
 
+TEST_CASE("no key is ever zero, whatever the tags")
+{
+    table t;
+    for (int round = 0; round != 1'000; ++round) {
+        std::uint32_t index = 0;
+        REQUIRE(t.keys.reserve(index));
+        REQUIRE(t.keys.fresh_key(index) != 0);
+        t.keys.release(index);
+    }
+}
+
 TEST_CASE("a reused index has another key")
 {
     table t;
