@@ -12,7 +12,6 @@ namespace {
 constexpr std::uint32_t magic_message = 0x4d43'5350U;  // "PSCM"
 constexpr std::uint32_t magic_greeting = 0x4743'5350U; // "PSCG"
 constexpr std::uint32_t magic_ticket = 0x5443'5350U;   // "PSCT"
-constexpr std::size_t prefix_bytes = 8;
 
 // Writes into a span that is known to be large enough.
 class writer {
