@@ -87,6 +87,8 @@ client::client(std::unique_ptr<implementation> body) noexcept
     : body_(std::move(body))
 {}
 
+client::client() noexcept = default;
+
 client::client(client&&) noexcept = default;
 
 client& client::operator=(client&& other) noexcept

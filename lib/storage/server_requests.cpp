@@ -132,7 +132,8 @@ void pull(job& one, std::function<void(job&)> work)
     read.remote = {one.asked.window.address, one.asked.window.rkey};
     auto done = [self = one.shared_from_this(), work = std::move(work)](error_code error) mutable {
         if (self->from->home != nullptr && !error.failed()) {
-            server_of(*self).blocking(std::move(self), std::move(work), answer_job);
+            auto& of = server_of(*self);
+            of.blocking(std::move(self), std::move(work), answer_job);
         }
     };
     if (const auto error = transfer::submit(lane, {&read, 1}, done); error.failed()) {

@@ -50,7 +50,7 @@ class client {
 public:
     struct implementation;
 
-    client() = default;
+    client() noexcept; ///< no connection: only good for being assigned to
     client(client&&) noexcept;
     client& operator=(client&&) noexcept;
     /// Closes abruptly: what is outstanding completes with errc::cancelled after its buffers are fenced.
