@@ -289,6 +289,7 @@ void answer(job& one)
     }
     auto& of = server_of(one);
     auto& lane = one.from->link().data();
+    one.object.reset(); // a commit may arrive before this answer's send completes
     one.answer.op = one.asked.op;
     one.answer.id = one.asked.id;
     if (one.status.failed()) {
