@@ -131,7 +131,8 @@ public:
 
     /// Entries after `after`, in byte order, as many as encode_entries fits into `limit_bytes`.
     ///
-    /// Files, directories, and links to such within the tree; the reserved names of the root are left out. One pass
+    /// Files, directories, and links to such within the tree; links that lead back to a directory on the way to this one
+    /// and the reserved names of the root are left out. One pass
     /// over the directory for each page, memory bounded by the page. An entry that appears or goes meanwhile may be in or not.
     /// *Errors.* invalid_argument when `limit_bytes` is below entry_bytes_max.
     result<list_page> list(std::string_view directory, std::string_view after, std::size_t limit_bytes) const;
@@ -154,6 +155,7 @@ private:
     bool is_listed(int fd, const std::string& directory, const char* component, unsigned char type) const;
     list_page describe(int fd, const std::string& directory, candidates& page) const;
     result<file_status> status_of_entry(int fd, const std::string& directory, const char* component) const;
+    bool leads_back(const std::string& directory, const file_identity& target) const;
 
     unique_fd root_;
     file_identity root_identity_;

@@ -116,7 +116,30 @@ result<file_status> file_store::status_of_entry(int fd, const std::string& direc
     const auto target = open_beneath(root_.get(), directory.empty() ? component : directory + '/' + component, O_PATH);
     if (!target)
         return target.error();
-    return status_of(target->get());
+    const auto status = status_of(target->get());
+    if (status && status->info.kind == object_kind::directory && leads_back(directory, status->identity))
+        return errc::not_found;
+    return status;
+}
+
+// Whether a link in `directory` leads to that or to one that is on the way to it. Who walks the tree would never end, or with two
+// such links end only after 2^40 directories, which is when the kernel refuses the name.
+bool file_store::leads_back(const std::string& directory, const file_identity& target) const
+{
+    const auto is_target = [&](const file_identity& other) {
+        return other.device == target.device && other.inode == target.inode;
+    };
+    if (is_target(root_identity_))
+        return true;
+    for (auto end = directory.find('/'); !directory.empty(); end = directory.find('/', end + 1)) {
+        const auto above = open_beneath(root_.get(), directory.substr(0, end), O_PATH);
+        const auto status = above ? status_of(above->get()) : above.error();
+        if (!status || is_target(status->identity))
+            return true; // what cannot be looked at any more has been renamed: as good as gone
+        if (end == std::string::npos)
+            break;
+    }
+    return false;
 }
 
 } // namespace penstock::storage

@@ -95,6 +95,27 @@ TEST_CASE("a listing has files and directories in byte order")
     CHECK(store->list("d/top", "", 65'536)->entries.size() == 1);
 }
 
+TEST_CASE("a link that leads back to a directory on the way to it is not listed")
+{
+    const file_tree tree;
+    const auto store = open_store(tree);
+    tree.make_directory("a/b");
+    tree.make_directory("c");
+    tree.link("a/b/here", ".");
+    tree.link("a/b/up", "..");
+    tree.link("a/b/top", "../..");
+    tree.link("a/b/across", "../../c");
+    tree.link("c/back", "../a");
+
+    const auto names_in = [&](const char* directory) { return list_all(*store, directory, 65'536).names; };
+    CHECK(names_in("a/b") == std::vector<std::string>{"across"});
+    CHECK(names_in("c") == std::vector<std::string>{"back"});
+    CHECK(names_in("a/b/across").empty()); // its "back" is a directory of this very name
+    CHECK(names_in("c/back") == std::vector<std::string>{"b"});
+    CHECK(names_in("c/back/b").empty());
+    CHECK(store->stat("a/b/up")->info.kind == object_kind::directory); // by its name it can be reached
+}
+
 TEST_CASE("pages join to the directory, whatever their size")
 {
     const file_tree tree;
