@@ -126,9 +126,8 @@ result<file_status> file_store::status_of_entry(int fd, const std::string& direc
 // such links end only after 2^40 directories, which is when the kernel refuses the name.
 bool file_store::leads_back(const std::string& directory, const file_identity& target) const
 {
-    const auto is_target = [&](const file_identity& other) {
-        return other.device == target.device && other.inode == target.inode;
-    };
+    const auto is_target
+        = [&](const file_identity& other) { return other.device == target.device && other.inode == target.inode; };
     if (is_target(root_identity_))
         return true;
     for (auto end = directory.find('/'); !directory.empty(); end = directory.find('/', end + 1)) {
