@@ -2,6 +2,7 @@
 # The guests: started, watched until each has left an exit status (or hung, or panicked), and never outlived.
 
 readonly grace_seconds=10    # for the second host, once the first has failed
+readonly start_seconds=120    # for a guest to begin the command
 guests=()                    # process number of each guest, empty once it has ended
 relays=()                    # processes that carry the guests' output to ours
 statuses=()                  # what the command ended with, for each host where it did
@@ -188,9 +189,10 @@ say_when_started() {    # host
     detail "guest $1 runs the command, $(elapsed) s after the start"
 }
 
+# The limit is the command's own: how long a guest takes to start depends on what else this machine does.
 watch_guests() {
     local host waiting said_started=() grace_end=
-    local deadline=$((SECONDS + limit))
+    local deadline=$((SECONDS + start_seconds)) overdue="did not start: killed after $start_seconds s" late=$status_broken
     while :; do
         waiting=()
         for ((host = 0; host < hosts; ++host)); do
@@ -202,9 +204,12 @@ watch_guests() {
             fi
         done
         ((${#waiting[@]} > 0)) || break
+        if ((late == status_broken && ${#said_started[@]} == hosts)); then
+            deadline=$((SECONDS + limit)) overdue="hung: killed after $limit s" late=$status_hung
+        fi
         if ((SECONDS >= deadline)); then
-            verdict=$status_hung
-            kill_guests "hung: killed after $limit s" "${waiting[@]}"
+            verdict=$late
+            kill_guests "$overdue" "${waiting[@]}"
         elif [[ -n $grace_end ]] && ((SECONDS >= grace_end)); then
             kill_guests "killed: the other one failed $grace_seconds s ago, and it still ran" "${waiting[@]}"
         elif reader_left; then

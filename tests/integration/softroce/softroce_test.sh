@@ -128,10 +128,10 @@ test_command_not_found() {
 }
 
 test_hang() {
-    run --way guest --limit 9 -- sh -c 'echo started; sleep 1000'
+    run --way guest --limit 3 -- sh -c 'echo started; sleep 1000'
     expect_status 124
     expect_line stdout started
-    expect_in stderr 'guest 0 hung: killed after 9 s'
+    expect_in stderr 'guest 0 hung: killed after 3 s'
 }
 
 test_panic() {

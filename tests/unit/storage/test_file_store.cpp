@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -71,11 +72,14 @@ TEST_CASE("read_at reads to the end of the file and no further")
     CHECK(error_of(read_at(fd, UINT64_MAX, into).error()) == errc::out_of_range);
     CHECK(error_of(read_at(store->open_read("")->fd.get(), 0, into).error()) == errc::is_directory);
 
-    const auto cached = try_read_cached(fd, 4, into); // just written: the page cache has it
+    // Just written: the page cache has it, and says so unless this is a file system that cannot tell, as tmpfs.
+    iovec one{into.data(), into.size()};
+    const bool can_tell = ::preadv2(fd, &one, 1, 0, RWF_NOWAIT) == 10;
+    const auto cached = try_read_cached(fd, 4, into);
     REQUIRE(cached.has_value());
-    CHECK(cached->bytes == 6);
-    CHECK(cached->complete);
-    CHECK(try_read_cached(fd, 10, into)->complete);
+    CHECK(cached->bytes == (can_tell ? 6 : 0));
+    CHECK(cached->complete == can_tell);
+    CHECK(try_read_cached(fd, 10, into)->complete == can_tell);
     CHECK(error_of(try_read_cached(fd, UINT64_MAX, into).error()) == errc::out_of_range);
 }
 
