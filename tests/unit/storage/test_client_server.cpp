@@ -143,6 +143,9 @@ TEST_CASE("an object is committed as soon as its last write was answered")
     for (auto& one : all) {
         CHECK_NOTHROW(one.get());
     }
+    const auto stored = w.tree.read("0/0");
+    CHECK(stored.size() == pieces * runtime_options().pool.slice_bytes);
+    CHECK(stored.find_first_not_of('x') == std::string::npos);
 }
 
 } // namespace penstock::storage::test
