@@ -43,9 +43,11 @@ const char* text(errc e) noexcept
     case errc::remote_io_error: return "input/output error at the server";
     case errc::changed_underneath: return "the object changed while it was being read: read it again";
     case errc::overloaded: return "the peer is overloaded: try again later";
+    case errc::exposure_revoked: return "the peer revoked this exposure: ask it for another";
     case errc::connection_closed: return "connection closed";
     case errc::connection_lost: return "connection lost: the peer or the path to it died";
     case errc::lane_error: return "lane is in the error state";
+    case errc::fence_failed: return "the peer may still reach the buffer, which is quarantined: reconnect";
     case errc::bad_magic: return "not a penstock peer (wrong magic)";
     case errc::unsupported_version: return "no protocol version in common: upgrade the older side";
     case errc::malformed_message: return "malformed message from the peer";

@@ -67,11 +67,13 @@ enum class errc : int {
     remote_io_error,        ///< the peer's storage failed
     changed_underneath,     ///< the object changed while it was being read
     overloaded,             ///< the peer is at its limit; try again later
+    exposure_revoked,       ///< the peer took back the memory it had exposed; ask it for another exposure
 
     // The connection: reconnect.
     connection_closed = 400, ///< closed in order, by either side
     connection_lost,         ///< the peer or the path died
     lane_error,              ///< the lane's queue pair is in ERROR
+    fence_failed,            ///< the peer may still reach the buffer: it is quarantined, never handed out again
 
     // The protocol: the peer does not speak it correctly.
     bad_magic = 500,     ///< the first bytes are not ours
