@@ -1,5 +1,6 @@
 #include <penstock/connection/acceptor.hpp>
 
+#include "connection_core.hpp"
 #include "event_router.hpp"
 #include "handshake.hpp"
 #include "lane_shapes.hpp"
@@ -240,7 +241,8 @@ void acceptor::state::complete(half_open& which, std::unique_ptr<lane> data)
     made.depth = answer.depth;
     made.transfer_bytes_max = answer.transfer_bytes_max;
     made.peer_instance = which.handshake->opening().instance;
-    auto whole = std::make_unique<connection>(owner, std::move(made), std::move(which.control), std::move(data));
+    auto whole = std::make_unique<connection>(std::make_shared<connection_core>(
+        owner, std::move(made), std::move(which.control), connection_core::lanes{std::move(data)}));
     half_opens.remove_if([&](const half_open& other) { return &other == &which; });
     ++counters.accepted;
     ++counters.open;

@@ -1,5 +1,6 @@
 #include <penstock/connection/connection.hpp>
 
+#include "connection_core.hpp"
 #include "handshake.hpp"
 #include "lane_opener.hpp"
 #include "lane_shapes.hpp"
@@ -143,7 +144,10 @@ private:
         if (error.failed()) {
             retire_lanes();
         } else {
-            made_ = std::make_unique<connection>(runtime_, agreed(), std::move(control_), std::move(data_));
+            auto properties = agreed();
+            connection_core::lanes data{std::move(data_)};
+            made_ = std::make_unique<connection>(std::make_shared<connection_core>(
+                runtime_, std::move(properties), std::move(control_), std::move(data)));
         }
         if (retry_by_tcp_) {
             connect_options by_tcp = options_;

@@ -1,59 +1,73 @@
 #include <penstock/connection/connection.hpp>
 
+#include "connection_core.hpp"
+
 namespace penstock::connection {
 
-connection::connection(
-    runtime& rt, connection_properties agreed, std::unique_ptr<lane> control, std::unique_ptr<lane> data)
-    : runtime_(rt)
-    , properties_(std::move(agreed))
-    , control_(std::move(control))
-    , data_(std::move(data))
+connection::connection(std::shared_ptr<connection_core> core)
+    : core_(std::move(core))
+    , lane_count_(core_->properties().lanes)
 {
-    control_->on_down([this](error_code why) { lane_down(why); });
-    data_->on_down([this](error_code why) { lane_down(why); });
-    control_->on_message([this](std::span<const std::byte>) {
-        control_->fail(errc::unexpected_message); // nothing is due after the handshake
-    });
+    core_->attach(*this);
 }
 
 connection::~connection()
 {
     close();
+    core_->detach();
+}
+
+const connection_properties& connection::properties() const noexcept
+{
+    return core_->properties();
+}
+
+runtime& connection::owner() noexcept
+{
+    return core_->owner();
+}
+
+error_code connection::lost() const noexcept
+{
+    return core_->lost();
+}
+
+void connection::add(lane_observer& observer)
+{
+    core_->add(observer);
+}
+
+void connection::remove(lane_observer& observer) noexcept
+{
+    observer.unlink();
+}
+
+error_code connection::send_control(control_kind kind, std::span<const std::byte> payload)
+{
+    return core_->send_control(kind, payload);
+}
+
+void connection::on_control(control_kind kind, std::function<void(std::span<const std::byte>)> handler)
+{
+    core_->on_control(kind, std::move(handler));
+}
+
+void connection::on_message(lane::message_handler handler)
+{
+    core_->on_message(std::move(handler));
 }
 
 void connection::on_down(lane::down_handler handler)
 {
-    on_down_ = std::move(handler);
-    if (lost_.failed() && on_down_ && !late_.running()) {
-        late_.set_action([this] {
-            runtime_.poller().release_hold();
-            lane_down(lost_);
-        });
-        runtime_.poller().hold(); // until it has been told
-        runtime_.poller().timers().start(late_, runtime_.time().now());
-    }
-}
-
-void connection::lane_down(error_code why)
-{
-    if (auto call = std::exchange(on_down_, nullptr)) {
-        call(why); // may destroy the connection
-    } else {
-        lost_ = why;
-    }
+    core_->on_down(std::move(handler));
 }
 
 void connection::close(std::function<void()> fenced)
 {
-    on_down_ = nullptr;
-    if (late_.running()) {
-        late_.stop();
-        runtime_.poller().release_hold();
+    if (std::exchange(closed_, true)) {
+        return;
     }
-    if (data_) {
-        runtime_.retire(std::move(data_), std::move(fenced));
-        runtime_.retire(std::move(control_));
-    }
+    core_->close(std::move(fenced));
     if (auto call = std::exchange(on_closed_, nullptr)) {
         call();
     }

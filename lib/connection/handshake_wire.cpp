@@ -187,6 +187,14 @@ std::size_t encode(const refused& message, std::span<std::byte> into) noexcept
     return out.used();
 }
 
+std::size_t encode(const control_note& message, std::span<std::byte> into) noexcept
+{
+    const auto type = static_cast<std::uint8_t>(control_type::revoke) + static_cast<std::uint8_t>(message.kind);
+    writer out(into);
+    out.prefix(magic_message, static_cast<std::uint8_t>(type)).put_bytes(message.payload);
+    return out.used();
+}
+
 void encode(const ticket& admission, std::span<std::byte, ticket_bytes> into) noexcept
 {
     writer(into).prefix(magic_ticket, 0).put(admission);
@@ -266,6 +274,14 @@ result<control_message> decode_control(std::span<const std::byte> message)
     case control_type::refused:
         decoded.why = make_error_code(static_cast<errc>(in.get<std::uint32_t>()));
         if (!is_refusal(decoded.why)) {
+            return make_error_code(errc::malformed_message);
+        }
+        break;
+    case control_type::revoke:
+    case control_type::released:
+        decoded.note.kind = decoded.type == control_type::revoke ? control_kind::revoke : control_kind::released;
+        decoded.note.payload = in.take(in.rest().size());
+        if (decoded.note.payload.size() > control_payload_max) {
             return make_error_code(errc::malformed_message);
         }
         break;

@@ -29,15 +29,22 @@ lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
 
 lane::~lane()
 {
+    dismantle();
+}
+
+void lane::dismantle() noexcept
+{
     if (link_) {
         runtime_.router(device_.device->info().kind)->unwatch(*link_);
     }
+    free_windows_.clear();
     windows_.clear();
     pair_.reset();
     link_.reset();
     for (const auto id : receive_operations_) {
         runtime_.poller().release(id);
     }
+    receive_operations_.clear();
 }
 
 result<std::unique_ptr<lane>> lane::create(runtime& rt, runtime_device& device, const lane_options& options)

@@ -11,10 +11,10 @@ namespace penstock::connection {
 inline lane_options control_lane_options()
 {
     lane_options shape;
-    shape.send_depth = 8;
-    shape.receives = 4;
+    shape.send_depth = 32;
+    shape.receives = 32;
     shape.receive_bytes = control_bytes_max;
-    shape.sends = 4;
+    shape.sends = 32;
     shape.send_bytes = control_bytes_max;
     return shape;
 }

@@ -32,7 +32,7 @@ result<transport_choice> parse_transport_choice(std::string_view text) noexcept
 
 struct runtime::retired_lane {
     std::function<void()> done; // may hold buffers: goes after the lane, called or not
-    std::unique_ptr<connection::lane> lane;
+    std::shared_ptr<connection::lane> lane;
     bool abandoned = false;    // its owner is gone
     completion::timer destroy; // runs in the poller's own turn, not inside a completion of the lane
 };
@@ -155,7 +155,7 @@ connection::event_router* runtime::router(fabric::transport kind) noexcept
     return found == nullptr ? nullptr : routers_[found->index].get();
 }
 
-void runtime::retire(std::unique_ptr<connection::lane> lane, std::function<void()> done)
+void runtime::retire(std::shared_ptr<connection::lane> lane, std::function<void()> done)
 {
     auto entry = std::make_unique<retired_lane>();
     auto* const retired = entry.get();
@@ -166,6 +166,7 @@ void runtime::retire(std::unique_ptr<connection::lane> lane, std::function<void(
             retired_.begin(), retired_.end(), [retired](const auto& other) { return other.get() == retired; });
         const auto ended = std::move(*found);
         retired_.erase(found);
+        ended->lane->dismantle();
         ended->lane.reset();
         poller_->release_hold(); // first: `done` may throw
         if (ended->done && !ended->abandoned) {
@@ -201,6 +202,9 @@ void runtime::drain_retired() noexcept
     const auto limit = saturating_add(time_->now(), drain_limit);
     while (!retired_.empty() && time_->now() < limit) {
         (void)poller_->poll();
+    }
+    for (const auto& entry : retired_) {
+        entry->lane->dismantle();
     }
     retired_.clear();
 }

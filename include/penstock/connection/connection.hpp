@@ -8,13 +8,15 @@
 
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/intrusive/list_hook.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
-#include <vector>
 
 namespace penstock::connection {
 
@@ -24,53 +26,109 @@ struct message_limits {
     std::uint32_t response_bytes = 64;
 };
 
+inline constexpr std::size_t lanes_max = 8;
+
 struct connection_properties {
     fabric::transport transport{};
     std::string transport_reason; ///< why this one: one sentence for people
     std::string device;
     fabric::endpoint remote;
-    std::uint32_t depth = 0;              ///< requests outstanding at most
+    std::uint32_t depth = 0;              ///< requests outstanding at most, on each lane
     std::uint64_t transfer_bytes_max = 0; ///< longest buffer of one request
+    std::uint32_t lanes = 1;              ///< data lanes; at most lanes_max
+    std::uint32_t epoch = 1;              ///< how often this connection was made; raised when it was made again
     identifier peer_instance{};
 };
+
+/// What the layers above say to each other by the control lane. A message is a kind and some bytes.
+enum class control_kind : std::uint8_t { revoke, released };
+inline constexpr std::size_t control_kinds = 2;
+inline constexpr std::size_t control_payload_max = 200;
+
+/// Watches the lanes of a connection. For each lane `lane_lost`, then `lane_fenced`, then, where it is replaced, `lane_up`; last,
+/// when all lanes are fenced, `closed`. Lanes that are up when it is added are not told.
+/// Threads: the runtime's executor. Calls come from the poller's turn, never inside a call of the observer's; in them observers
+/// may be added and removed, and the connection closed or destroyed. An observer may outlive its connection, and is told
+/// to the end. It is not told any more once the runtime ends.
+class lane_observer
+    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+public:
+    lane_observer() = default;
+    lane_observer(const lane_observer&) = delete;
+    lane_observer& operator=(const lane_observer&) = delete;
+
+    virtual void lane_up(std::size_t index) { (void)index; }
+    /// It is no longer lane_at(index). What is in flight on it is flushed.
+    virtual void lane_lost(std::size_t index, error_code why)
+    {
+        (void)index;
+        (void)why;
+    }
+    /// Its windows and its queue pair are destroyed: nobody can touch memory through it any more.
+    virtual void lane_fenced(std::size_t index) { (void)index; }
+    virtual void closed(error_code why) { (void)why; }
+
+protected:
+    ~lane_observer() = default;
+};
+
+class connection_core;
 
 /// Ownership: child of the runtime; it owns its lanes. Destroying it closes abruptly: the lanes are retired, and what is in
 /// flight on them ends with completion_status::flushed before they are gone.
 /// Threads: the runtime's executor.
 class connection {
 public:
-    connection(runtime& rt, connection_properties agreed, std::unique_ptr<lane> control, std::unique_ptr<lane> data);
+    explicit connection(std::shared_ptr<connection_core> core);
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
     ~connection();
 
-    const connection_properties& properties() const noexcept { return properties_; }
-    lane& data() noexcept { return *data_; }
+    const connection_properties& properties() const noexcept;
+    runtime& owner() noexcept;
 
-    void on_message(lane::message_handler handler) { data_->on_message(std::move(handler)); }
-    /// Called once when either lane dies: connection_lost, or what killed it; also when that was before this call, but never
-    /// inside it. Then close() is due.
+    /// Data lanes agreed on; the same as long as the connection lives.
+    std::size_t lane_count() const noexcept { return lane_count_; }
+    /// Null while that lane is down, and beyond lane_count(). Ask again after each turn: a lane that is down is destroyed.
+    lane* lane_at(std::size_t index) noexcept { return index < lanes_max ? live_[index] : nullptr; }
+    /// Why the connection is over; no error while it is not, be a lane down or not.
+    error_code lost() const noexcept;
+
+    /// Lane 0 as it was when the connection was made; when it is down it refuses work. For connections that are not recovered.
+    lane& data() noexcept { return *first_; }
+
+    void add(lane_observer& observer);
+    void remove(lane_observer& observer) noexcept;
+
+    /// Sends at most control_payload_max bytes by the control lane. Messages arrive in order; what was sent may be lost only with
+    /// the control lane. Errors: invalid_argument (too long), connection_lost, send_queue_full (ask again in a later turn).
+    error_code send_control(control_kind kind, std::span<const std::byte> payload);
+    /// Called with the peer's messages of that kind; the bytes are valid during the call. Without a handler they are dropped.
+    void on_control(control_kind kind, std::function<void(std::span<const std::byte>)> handler);
+
+    /// Messages on any data lane.
+    void on_message(lane::message_handler handler);
+    /// Called once when the connection is over: connection_lost, or what killed it; also when that was before this call, but
+    /// never inside it. Then close() is due.
     void on_down(lane::down_handler handler);
 
-    /// Ends both lanes. `fenced` is called after the data lane is destroyed: from then on the peer cannot reach any memory
+    /// Ends all lanes. `fenced` is called after the last data lane is destroyed: from then on the peer cannot reach any memory
     /// through this connection. It is not called if the runtime ends first, nor if the connection was closed already.
-    /// After close() only the destructor and properties() may be called.
+    /// After close() only the destructor, properties(), lost(), remove() and data() may be called.
     void close(std::function<void()> fenced = {});
 
     /// Called when the connection is closed or destroyed. On an accepted connection this is the acceptor's, which counts.
     void on_closed(std::function<void()> handler) { on_closed_ = std::move(handler); }
 
 private:
-    void lane_down(error_code why);
+    friend class connection_core;
 
-    runtime& runtime_;
-    connection_properties properties_;
-    std::unique_ptr<lane> control_;
-    std::unique_ptr<lane> data_;
-    lane::down_handler on_down_;
-    completion::timer late_; // tells on_down_ of a death that came before it
-    error_code lost_;
+    std::shared_ptr<connection_core> core_;
+    std::size_t lane_count_;
+    std::array<lane*, lanes_max> live_{};
+    std::shared_ptr<lane> first_;
     std::function<void()> on_closed_;
+    bool closed_ = false;
 };
 
 struct connect_options {

@@ -39,7 +39,7 @@ struct message_slot {
 };
 
 /// Ownership: child of the runtime. Give it to runtime::retire() instead of destroying it: that moves it to ERROR, waits until
-/// nothing is in flight, and then destroys windows, queue pair and connection in this order.
+/// nothing is in flight, and then destroys windows, queue pair and connection in this order. What is left of it refuses work.
 /// Threads: the runtime's executor. Allocation: none after creation.
 class lane {
 public:
@@ -92,6 +92,7 @@ private:
     struct receive_operation;
 
     lane(runtime& rt, runtime_device& device, const lane_options& options);
+    void dismantle() noexcept;
     error_code allocate();
     result<std::vector<message_slot>> carve(std::uint32_t count, std::uint32_t bytes);
     error_code post_receive(std::uint32_t index);

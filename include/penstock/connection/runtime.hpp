@@ -79,10 +79,10 @@ public:
     /// Where connections of this kind are made; null if there is none.
     connection::event_router* router(fabric::transport kind) noexcept;
 
-    /// Moves a lane to ERROR, waits until nothing of it is in flight, destroys it, and then calls `done`, never inside this
-    /// call. After `done` no peer can reach memory through it. What is still here when the runtime ends is drained for
-    /// `drain_limit` and then destroyed without calling `done`.
-    void retire(std::unique_ptr<connection::lane> lane, std::function<void()> done = {});
+    /// Moves a lane to ERROR, waits until nothing of it is in flight, destroys its windows and its queue pair, and then calls
+    /// `done`, never inside this call. After `done` no peer can reach memory through it. What is still here when the runtime
+    /// ends is drained for `drain_limit` and then destroyed without calling `done`.
+    void retire(std::shared_ptr<connection::lane> lane, std::function<void()> done = {});
 
     /// Keeps an operation of several steps alive until drop(), or until the runtime ends: then it is destroyed first.
     void keep(std::shared_ptr<void> operation);

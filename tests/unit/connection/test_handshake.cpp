@@ -83,6 +83,8 @@ bool re_encodes_to(const control_message& decoded, const bytes& message)
     case control_type::hello: return encoded(decoded.opening) == message;
     case control_type::welcome: return encoded(decoded.answer) == message;
     case control_type::refused: return encoded(refused{decoded.why}) == message;
+    case control_type::revoke:
+    case control_type::released: return encoded(decoded.note) == message;
     }
     return false;
 }
@@ -114,6 +116,10 @@ TEST_CASE("each control message is exactly these bytes")
     CHECK(encoded(sample_welcome()) == golden_welcome);
     CHECK(encoded(refused{errc::overloaded}) == raw({0x50, 0x53, 0x43, 0x4d, 1, 3, 0, 0, 0x3a, 1, 0, 0}));
     CHECK(encoded(sample_ticket()) == golden_ticket);
+    CHECK(encoded(control_note{control_kind::released, golden_ticket}).size() == 8 + ticket_bytes);
+    CHECK(encoded(control_note{control_kind::revoke, std::span(golden_ticket).first(1)})
+        == raw({0x50, 0x53, 0x43, 0x4d, 1, 16, 0, 0, 0x50}));
+    CHECK(encoded(control_note{control_kind::released, {}}) == raw({0x50, 0x53, 0x43, 0x4d, 1, 17, 0, 0}));
     bytes greeting_bytes(control_greeting_bytes);
     encode_control_greeting(std::span<std::byte, control_greeting_bytes>(greeting_bytes));
     CHECK(greeting_bytes == raw({0x50, 0x53, 0x43, 0x47, 1, 0, 0, 0}));
@@ -175,6 +181,10 @@ TEST_CASE("lengths and codes beyond their range are refused")
     CHECK(decode_control(no_depth).error() == errc::malformed_message);
     CHECK(decode_control(encoded(refused{errc::connection_lost})).error() == errc::malformed_message);
     CHECK(decode_control(bytes(control_bytes_max)).error() == errc::bad_magic);
+    auto note = encoded(control_note{control_kind::revoke, bytes(control_payload_max)});
+    CHECK(decode_control(note).value().note.payload.size() == control_payload_max);
+    note.push_back(std::byte{});
+    CHECK(decode_control(note).error() == errc::malformed_message);
     auto newer = golden_hello;
     newer[4] = std::byte{2};
     CHECK(decode_control(newer).error() == errc::unsupported_version);
