@@ -99,7 +99,7 @@ public:
         client_.emplace(co_await penstock::storage::client::async_open(rt_, wanted_.archive, options, use_awaitable));
         // An empty buffer: only the handle and the size are wanted, no bytes yet.
         archive_ = co_await client_->async_open_object(
-            wanted_.archive.name, penstock::memory::buffer_slice(), use_awaitable);
+            wanted_.archive.name, penstock::memory::local_buffer(), use_awaitable);
         if (archive_.info.size != copy_.size()) {
             throw std::runtime_error("the copy has " + std::to_string(copy_.size()) + " bytes, the object "
                 + std::to_string(archive_.info.size));

@@ -13,7 +13,8 @@
 #include <penstock/fabric/device.hpp>
 #include <penstock/fabric/tcp.hpp>
 #include <penstock/fabric/verbs.hpp>
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/local_buffer.hpp>
+#include <penstock/memory/memory_pool.hpp>
 #include <penstock/storage/client.hpp>
 #include <penstock/storage/object.hpp>
 #include <penstock/storage/server.hpp>

@@ -66,12 +66,12 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     for (const auto& opened : devices_) {
         domains.push_back(opened->domain.get());
     }
-    pool_ = std::make_unique<memory::buffer_pool>(domains, options.pool);
-    memory::buffer_pool_options messages;
+    pool_ = std::make_unique<memory::memory_pool>(domains, options.pool);
+    memory::memory_pool_options messages;
     messages.slice_bytes = std::size_t{64} << 10U;
     messages.arena_bytes = std::size_t{2} << 20U;
     messages.bytes_max = options.message_bytes_max;
-    messages_ = std::make_unique<memory::buffer_pool>(domains, messages);
+    messages_ = std::make_unique<memory::memory_pool>(domains, messages);
 
     poller_ = std::make_unique<completion::poller>(*time_, completion::poller_options{});
     for (const auto& opened : devices_) {

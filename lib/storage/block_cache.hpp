@@ -5,7 +5,7 @@
 
 #include "storage/file_store_system.hpp"
 
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 
 #include <boost/functional/hash.hpp>
 

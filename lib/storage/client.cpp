@@ -131,7 +131,7 @@ void client::start_open(runtime& rt, const uri& where, const client_options& opt
         });
 }
 
-void client::start_open_object(std::string name, memory::buffer_slice into, handler_of<opened_object> handler)
+void client::start_open_object(std::string name, memory::local_buffer into, handler_of<opened_object> handler)
 {
     request asked;
     asked.op = operation::open;
@@ -142,7 +142,7 @@ void client::start_open_object(std::string name, memory::buffer_slice into, hand
 }
 
 void client::start_read(
-    object_handle object, std::uint64_t offset, memory::buffer_slice into, handler_of<std::size_t> handler)
+    object_handle object, std::uint64_t offset, memory::local_buffer into, handler_of<std::size_t> handler)
 {
     request asked;
     asked.op = operation::read;
@@ -154,7 +154,7 @@ void client::start_read(
 }
 
 void client::start_put(
-    std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from, handler_of<> handler)
+    std::string name, std::uint32_t permissions, durability wanted, memory::local_buffer from, handler_of<> handler)
 {
     request asked;
     asked.op = operation::put;
@@ -177,7 +177,7 @@ void client::start_create(
     }));
 }
 
-void client::start_write(object_handle object, std::uint64_t offset, memory::buffer_slice from, handler_of<> handler)
+void client::start_write(object_handle object, std::uint64_t offset, memory::local_buffer from, handler_of<> handler)
 {
     request asked;
     asked.op = operation::write;
@@ -221,7 +221,7 @@ void client::start_stat(std::string name, handler_of<object_info> handler)
 }
 
 void client::start_list(
-    std::string directory, std::string after, memory::buffer_slice scratch, handler_of<list_page> handler)
+    std::string directory, std::string after, memory::local_buffer scratch, handler_of<list_page> handler)
 {
     request asked;
     asked.op = operation::list;

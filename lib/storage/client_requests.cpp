@@ -44,7 +44,7 @@ void client_requests::refuse(finish_handler finish, error_code why)
         runtime_.executor(), [finish = std::move(finish), why]() mutable { std::move(finish)(why, response{}); });
 }
 
-void client_requests::start(request asked, memory::buffer_slice buffer, finish_handler finish)
+void client_requests::start(request asked, memory::local_buffer buffer, finish_handler finish)
 {
     if (closed_.failed()) {
         refuse(std::move(finish), closed_);

@@ -5,7 +5,7 @@
 #include "storage/messages.hpp"
 
 #include <penstock/connection/connection.hpp>
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 #include <penstock/storage/client.hpp>
 
 #include <boost/asio/any_completion_handler.hpp>
@@ -30,7 +30,7 @@ public:
         runtime& rt, std::unique_ptr<connection::connection> over, checksum_mode checksum);
 
     /// `asked` needs neither id, window nor checksum. `finish` is called once, never inside this call.
-    void start(request asked, memory::buffer_slice buffer, finish_handler finish);
+    void start(request asked, memory::local_buffer buffer, finish_handler finish);
 
     /// Fails what is in flight with `why` once it is fenced, and refuses what comes later. Idempotent.
     void close(error_code why);
@@ -40,7 +40,7 @@ public:
 private:
     struct pending {
         request asked{};
-        memory::buffer_slice buffer{};
+        memory::local_buffer buffer{};
         fabric::memory_window* window = nullptr;
         finish_handler finish;
         response answer{};

@@ -8,7 +8,7 @@
 
 #include <penstock/connection/acceptor.hpp>
 #include <penstock/connection/connection.hpp>
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 #include <penstock/storage/server.hpp>
 
 #include <boost/asio/thread_pool.hpp>

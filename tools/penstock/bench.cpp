@@ -122,7 +122,7 @@ private:
         }
         std::vector<bench_object> opened;
         for (const auto& name : names) {
-            const auto object = co_await objects.open(name, memory::buffer_slice());
+            const auto object = co_await objects.open(name, memory::local_buffer());
             if (!object) {
                 fail(on, name, object.error());
             }

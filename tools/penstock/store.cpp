@@ -18,7 +18,7 @@ error_code store::note(const error_code& ec)
     return ec == errc::cancelled && session_->stopped() ? session_->stopped() : ec;
 }
 
-awaitable<result<storage::opened_object>> store::open(std::string name, memory::buffer_slice into)
+awaitable<result<storage::opened_object>> store::open(std::string name, memory::local_buffer into)
 {
     const auto permit = co_await requests_.enter();
     if (session_->stopped()) {
@@ -33,7 +33,7 @@ awaitable<result<storage::opened_object>> store::open(std::string name, memory::
 }
 
 awaitable<result<std::size_t>> store::read(
-    storage::object_handle object, std::uint64_t offset, memory::buffer_slice into)
+    storage::object_handle object, std::uint64_t offset, memory::local_buffer into)
 {
     const auto permit = co_await requests_.enter();
     if (session_->stopped()) {
@@ -48,7 +48,7 @@ awaitable<result<std::size_t>> store::read(
 }
 
 awaitable<error_code> store::put(
-    std::string name, std::uint32_t permissions, storage::durability wanted, memory::buffer_slice from)
+    std::string name, std::uint32_t permissions, storage::durability wanted, memory::local_buffer from)
 {
     const auto permit = co_await requests_.enter();
     if (session_->stopped()) {
@@ -73,7 +73,7 @@ awaitable<result<storage::object_handle>> store::create(std::string name, std::u
     co_return handle;
 }
 
-awaitable<error_code> store::write(storage::object_handle object, std::uint64_t offset, memory::buffer_slice from)
+awaitable<error_code> store::write(storage::object_handle object, std::uint64_t offset, memory::local_buffer from)
 {
     const auto permit = co_await requests_.enter();
     if (session_->stopped()) {

@@ -17,12 +17,12 @@ public:
         , requests_(on.executor(), on.properties().depth)
     {}
 
-    awaitable<result<storage::opened_object>> open(std::string name, memory::buffer_slice into);
-    awaitable<result<std::size_t>> read(storage::object_handle object, std::uint64_t offset, memory::buffer_slice into);
+    awaitable<result<storage::opened_object>> open(std::string name, memory::local_buffer into);
+    awaitable<result<std::size_t>> read(storage::object_handle object, std::uint64_t offset, memory::local_buffer into);
     awaitable<error_code> put(
-        std::string name, std::uint32_t permissions, storage::durability wanted, memory::buffer_slice from);
+        std::string name, std::uint32_t permissions, storage::durability wanted, memory::local_buffer from);
     awaitable<result<storage::object_handle>> create(std::string name, std::uint64_t size, std::uint32_t permissions);
-    awaitable<error_code> write(storage::object_handle object, std::uint64_t offset, memory::buffer_slice from);
+    awaitable<error_code> write(storage::object_handle object, std::uint64_t offset, memory::local_buffer from);
     awaitable<error_code> commit(storage::object_handle object, storage::durability wanted);
     awaitable<error_code> close(storage::object_handle object);
     awaitable<error_code> make_directory(std::string name);

@@ -6,7 +6,7 @@
 #include <penstock/completion/poller.hpp>
 #include <penstock/connection/runtime.hpp>
 #include <penstock/fabric/device.hpp>
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 
 #include <cstdint>
 #include <functional>

@@ -8,7 +8,7 @@
 #include <penstock/core/log.hpp>
 #include <penstock/core/random.hpp>
 #include <penstock/fabric/device.hpp>
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -36,7 +36,7 @@ struct runtime_options {
     transport_choice transport = transport_choice::automatic; ///< tcp: RDMA devices are not even looked at
     std::string device;                                       ///< RDMA device by name; empty: the first that is active
     std::uint32_t completion_depth = 16'384; ///< entries of each completion queue; bounds lanes times depth
-    memory::buffer_pool_options pool{};
+    memory::memory_pool_options pool{};
     std::size_t message_bytes_max = std::size_t{256} << 20U; ///< registered memory for messages of all connections
     completion::poll_options polling{};
     logger log{};
@@ -50,7 +50,7 @@ struct runtime_device {
     std::unique_ptr<fabric::device> device;
     std::unique_ptr<fabric::protection_domain> domain;
     std::unique_ptr<fabric::completion_queue> completions;
-    std::size_t index = 0; ///< in runtime::devices and in memory::buffer_slice::region
+    std::size_t index = 0; ///< in runtime::devices and in memory::local_buffer::region
 };
 
 /// Ownership: connections, clients, servers and buffers are its children and must be destroyed before it.
@@ -67,9 +67,9 @@ public:
 
     const boost::asio::any_io_executor& executor() const noexcept { return executor_; }
     completion::poller& poller() noexcept { return *poller_; }
-    memory::buffer_pool& pool() noexcept { return *pool_; }
+    memory::memory_pool& pool() noexcept { return *pool_; }
     /// The pool that connections take their messages from.
-    memory::buffer_pool& messages() noexcept { return *messages_; }
+    memory::memory_pool& messages() noexcept { return *messages_; }
     clock& time() noexcept { return *time_; }
     random_source& random() noexcept { return *random_; }
     const logger& log() const noexcept { return log_; }
@@ -109,8 +109,8 @@ private:
     std::unique_ptr<fabric::provider> verbs_provider_;
     std::vector<std::unique_ptr<runtime_device>> devices_;
     std::vector<std::unique_ptr<fabric::connection_channel>> channels_;
-    std::unique_ptr<memory::buffer_pool> pool_;
-    std::unique_ptr<memory::buffer_pool> messages_;
+    std::unique_ptr<memory::memory_pool> pool_;
+    std::unique_ptr<memory::memory_pool> messages_;
     std::unique_ptr<completion::poller> poller_;
     std::vector<std::unique_ptr<connection::event_router>> routers_;
     std::vector<std::unique_ptr<retired_lane>> retired_;

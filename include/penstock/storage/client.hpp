@@ -7,7 +7,7 @@
 // any more.
 
 #include <penstock/connection/runtime.hpp>
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 #include <penstock/storage/object.hpp>
 #include <penstock/storage/uri.hpp>
 
@@ -84,10 +84,10 @@ public:
     /// verified, and needs no close.
     /// *Completion signature.* void(error_code, opened_object). *Completion means* placed and verified.
     template <class Token>
-    auto async_open_object(std::string name, memory::buffer_slice into, Token&& token)
+    auto async_open_object(std::string name, memory::local_buffer into, Token&& token)
     {
         return boost::asio::async_initiate<Token, void(error_code, opened_object)>(
-            [this](auto handler, std::string object, memory::buffer_slice buffer) {
+            [this](auto handler, std::string object, memory::local_buffer buffer) {
                 start_open_object(std::move(object), buffer, std::move(handler));
             },
             token, std::move(name), into);
@@ -97,10 +97,10 @@ public:
     /// *Completion signature.* void(error_code, std::size_t). *Completion means* placed and verified.
     /// *Errors.* changed_underneath, integrity_error, remote_io_error.
     template <class Token>
-    auto async_read(object_handle object, std::uint64_t offset, memory::buffer_slice into, Token&& token)
+    auto async_read(object_handle object, std::uint64_t offset, memory::local_buffer into, Token&& token)
     {
         return boost::asio::async_initiate<Token, void(error_code, std::size_t)>(
-            [this](auto handler, object_handle handle, std::uint64_t from, memory::buffer_slice buffer) {
+            [this](auto handler, object_handle handle, std::uint64_t from, memory::local_buffer buffer) {
                 start_read(handle, from, buffer, std::move(handler));
             },
             token, object, offset, into);
@@ -110,11 +110,11 @@ public:
     /// Missing directories are made. *Completion signature.* void(error_code). *Completion means* as `wanted` says.
     template <class Token>
     auto async_put(
-        std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from, Token&& token)
+        std::string name, std::uint32_t permissions, durability wanted, memory::local_buffer from, Token&& token)
     {
         return boost::asio::async_initiate<Token, void(error_code)>(
             [this](
-                auto handler, std::string object, std::uint32_t mode, durability promise, memory::buffer_slice buffer) {
+                auto handler, std::string object, std::uint32_t mode, durability promise, memory::local_buffer buffer) {
                 start_put(std::move(object), mode, promise, buffer, std::move(handler));
             },
             token, std::move(name), permissions, wanted, from);
@@ -134,10 +134,10 @@ public:
 
     /// *Completion signature.* void(error_code). *Completion means* placed at the server, verified there, not yet visible.
     template <class Token>
-    auto async_write(object_handle object, std::uint64_t offset, memory::buffer_slice from, Token&& token)
+    auto async_write(object_handle object, std::uint64_t offset, memory::local_buffer from, Token&& token)
     {
         return boost::asio::async_initiate<Token, void(error_code)>(
-            [this](auto handler, object_handle handle, std::uint64_t to, memory::buffer_slice buffer) {
+            [this](auto handler, object_handle handle, std::uint64_t to, memory::local_buffer buffer) {
                 start_write(handle, to, buffer, std::move(handler));
             },
             token, object, offset, from);
@@ -186,10 +186,10 @@ public:
     /// Entries of a directory after `after` ("" for the first page), as many as fit `scratch` (at least 64 KiB).
     /// *Completion signature.* void(error_code, list_page).
     template <class Token>
-    auto async_list(std::string directory, std::string after, memory::buffer_slice scratch, Token&& token)
+    auto async_list(std::string directory, std::string after, memory::local_buffer scratch, Token&& token)
     {
         return boost::asio::async_initiate<Token, void(error_code, list_page)>(
-            [this](auto handler, std::string name, std::string last, memory::buffer_slice buffer) {
+            [this](auto handler, std::string name, std::string last, memory::local_buffer buffer) {
                 start_list(std::move(name), std::move(last), buffer, std::move(handler));
             },
             token, std::move(directory), std::move(after), scratch);
@@ -202,19 +202,19 @@ private:
     explicit client(std::unique_ptr<implementation> body) noexcept;
 
     static void start_open(runtime& rt, const uri& where, const client_options& options, handler_of<client> handler);
-    void start_open_object(std::string name, memory::buffer_slice into, handler_of<opened_object> handler);
-    void start_read(object_handle, std::uint64_t offset, memory::buffer_slice into, handler_of<std::size_t> handler);
-    void start_put(std::string name, std::uint32_t permissions, durability wanted, memory::buffer_slice from,
+    void start_open_object(std::string name, memory::local_buffer into, handler_of<opened_object> handler);
+    void start_read(object_handle, std::uint64_t offset, memory::local_buffer into, handler_of<std::size_t> handler);
+    void start_put(std::string name, std::uint32_t permissions, durability wanted, memory::local_buffer from,
         handler_of<> handler);
     void start_create(
         std::string name, std::uint64_t size, std::uint32_t permissions, handler_of<object_handle> handler);
-    void start_write(object_handle, std::uint64_t offset, memory::buffer_slice from, handler_of<> handler);
+    void start_write(object_handle, std::uint64_t offset, memory::local_buffer from, handler_of<> handler);
     void start_commit(object_handle, durability wanted, handler_of<> handler);
     void start_close(object_handle, handler_of<> handler);
     void start_make_directory(std::string name, handler_of<> handler);
     void start_stat(std::string name, handler_of<object_info> handler);
     void start_list(
-        std::string directory, std::string after, memory::buffer_slice scratch, handler_of<list_page> handler);
+        std::string directory, std::string after, memory::local_buffer scratch, handler_of<list_page> handler);
 
     std::unique_ptr<implementation> body_;
 };

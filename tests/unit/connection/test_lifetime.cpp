@@ -68,8 +68,8 @@ TEST_CASE("everything is back where it was after a connection")
     world w;
     (void)w.connect();
     w.accepted.clear();
-    w.run_until([&] { return w.server->messages().statistics().slices_in_use == 0; });
-    w.run_until([&] { return w.client->messages().statistics().slices_in_use == 0; });
+    w.run_until([&] { return w.server->messages().statistics().in_use == 0; });
+    w.run_until([&] { return w.client->messages().statistics().in_use == 0; });
     const auto before = open_descriptors();
     for (int i = 0; i != 5; ++i) {
         auto here = w.connect();
@@ -81,9 +81,8 @@ TEST_CASE("everything is back where it was after a connection")
         w.accepted.clear();
         here.reset();
         w.run_until([&] {
-            return w.client->messages().statistics().slices_in_use == 0
-                && w.server->messages().statistics().slices_in_use == 0 && w.client->poller().outstanding() == 0
-                && w.server->poller().outstanding() == 1;
+            return w.client->messages().statistics().in_use == 0 && w.server->messages().statistics().in_use == 0
+                && w.client->poller().outstanding() == 0 && w.server->poller().outstanding() == 1;
         });
         CHECK(open_descriptors() == before);
         CHECK(w.listening->statistics().open == 0);

@@ -1,15 +1,25 @@
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <stdexcept>
 #include <utility>
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 namespace penstock::memory {
+namespace {
+
+constexpr std::size_t slice_limit = std::size_t{1} << 31U; // a segment's length has 32 bits
+constexpr std::size_t bytes_limit = std::size_t{1} << 47U; // an address space; rounding up cannot overflow
+
+std::size_t round_up(std::size_t value, std::size_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+} // namespace
 
 /// Anonymous memory with one registration for each device.
 class arena {
@@ -23,14 +33,11 @@ public:
         // A hint: without huge pages everything still works.
         (void)::madvise(address, bytes, MADV_HUGEPAGE);
         auto made = std::unique_ptr<arena>(new arena({static_cast<std::byte*>(address), bytes}));
-        for (auto* domain : domains) {
-            auto region
-                = domain->register_memory(made->bytes_, fabric::access::local_write | fabric::access::window_bind);
-            if (!region) {
-                return region.error();
-            }
-            made->regions_.push_back(std::move(*region));
+        auto range = registered_range::create(made->bytes_, domains, bytes_limit);
+        if (!range) {
+            return range.error();
         }
+        made->range_ = std::move(*range);
         return made;
     }
 
@@ -39,18 +46,14 @@ public:
 
     ~arena()
     {
-        bool reachable = false;
-        for (auto& region : regions_) {
-            reachable = region->deregister().failed() || reachable;
-        }
         // Memory that a peer may still reach is never given back.
-        if (!reachable) {
+        if (range_ == nullptr || !range_->deregister().failed()) {
             ::munmap(bytes_.data(), bytes_.size());
         }
     }
 
     std::span<std::byte> bytes() const noexcept { return bytes_; }
-    fabric::memory_region* region(std::size_t index) const noexcept { return regions_[index].get(); }
+    const registered_range& range() const noexcept { return *range_; }
 
 private:
     explicit arena(std::span<std::byte> bytes) noexcept
@@ -58,31 +61,10 @@ private:
     {}
 
     std::span<std::byte> bytes_;
-    std::vector<std::unique_ptr<fabric::memory_region>> regions_;
+    std::unique_ptr<registered_range> range_;
 };
 
-buffer_slice buffer_slice::slice(std::size_t offset, std::size_t length) const
-{
-    if (offset > bytes_.size() || length > bytes_.size() - offset) {
-        throw std::out_of_range("penstock: slice beyond its buffer");
-    }
-    return {bytes_.subspan(offset, length), home_};
-}
-
-fabric::memory_region* buffer_slice::region(std::size_t device_index) const noexcept
-{
-    return home_ == nullptr ? nullptr : home_->region(device_index);
-}
-
-fabric::local_segment buffer_slice::segment(std::size_t device_index) const noexcept
-{
-    if (home_ == nullptr) {
-        return {};
-    }
-    return {bytes_.data(), static_cast<std::uint32_t>(bytes_.size()), home_->region(device_index)->lkey()};
-}
-
-buffer::buffer(buffer_pool* pool, std::span<std::byte> bytes, const arena* home) noexcept
+buffer::buffer(memory_pool* pool, std::span<std::byte> bytes, const registered_range* home) noexcept
     : pool_(pool)
     , bytes_(bytes)
     , home_(home)
@@ -109,19 +91,7 @@ buffer::~buffer()
     }
 }
 
-namespace {
-
-constexpr std::size_t slice_limit = std::size_t{1} << 31U; // a segment's length has 32 bits
-constexpr std::size_t bytes_limit = std::size_t{1} << 47U; // an address space; rounding up cannot overflow
-
-std::size_t round_up(std::size_t value, std::size_t unit)
-{
-    return (value + unit - 1) / unit * unit;
-}
-
-} // namespace
-
-buffer_pool::buffer_pool(std::vector<fabric::protection_domain*> domains, const buffer_pool_options& options)
+memory_pool::memory_pool(std::vector<fabric::protection_domain*> domains, const memory_pool_options& options)
     : domains_(std::move(domains))
     , options_(options)
 {
@@ -137,12 +107,12 @@ buffer_pool::buffer_pool(std::vector<fabric::protection_domain*> domains, const 
     free_.reserve(options_.bytes_max / options_.slice_bytes);
 }
 
-buffer_pool::~buffer_pool()
+memory_pool::~memory_pool()
 {
     assert(in_use_ == 0 && "a buffer outlives its pool");
 }
 
-result<buffer> buffer_pool::acquire()
+result<buffer> memory_pool::acquire()
 {
     if (free_.empty()) {
         if (const auto error = add_arena(); error.failed()) {
@@ -155,12 +125,12 @@ result<buffer> buffer_pool::acquire()
     return buffer(this, {slice.data, options_.slice_bytes}, slice.home);
 }
 
-buffer_pool_statistics buffer_pool::statistics() const noexcept
+memory_pool_statistics memory_pool::statistics() const noexcept
 {
     return {in_use_, high_water_, arenas_.size() * options_.arena_bytes, options_.bytes_max};
 }
 
-error_code buffer_pool::add_arena()
+error_code memory_pool::add_arena()
 {
     if ((arenas_.size() + 1) * options_.arena_bytes > options_.bytes_max) {
         return errc::pool_exhausted;
@@ -171,13 +141,13 @@ error_code buffer_pool::add_arena()
     }
     const auto bytes = (*added)->bytes();
     for (std::size_t offset = bytes.size(); offset != 0; offset -= options_.slice_bytes) {
-        free_.push_back({bytes.data() + (offset - options_.slice_bytes), added->get()});
+        free_.push_back({bytes.data() + (offset - options_.slice_bytes), &(*added)->range()});
     }
     arenas_.push_back(std::move(*added));
     return {};
 }
 
-void buffer_pool::release(std::byte* data, const arena* home) noexcept
+void memory_pool::release(std::byte* data, const registered_range* home) noexcept
 {
     --in_use_;
     free_.push_back({data, home}); // within the capacity reserved at the start

@@ -7,6 +7,7 @@
 
 #include <penstock/core/error.hpp>
 #include <penstock/fabric/memory.hpp>
+#include <penstock/memory/local_buffer.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -15,38 +16,8 @@
 
 namespace penstock::memory {
 
-class buffer_pool;
+class memory_pool;
 class arena;
-
-/// A piece of a buffer: what an operation reads from or writes to. It does not own the memory.
-class buffer_slice {
-public:
-    buffer_slice() = default;
-
-    std::span<std::byte> bytes() const noexcept { return bytes_; }
-    std::byte* data() const noexcept { return bytes_.data(); }
-    std::size_t size() const noexcept { return bytes_.size(); }
-    bool empty() const noexcept { return bytes_.empty(); }
-
-    /// `length` bytes from `offset`. Both must lie inside this slice: checked, throws std::out_of_range.
-    buffer_slice slice(std::size_t offset, std::size_t length) const;
-
-    /// The region on the `device_index`-th protection domain of the pool; null for an empty slice.
-    fabric::memory_region* region(std::size_t device_index) const noexcept;
-
-    /// The slice as a segment for a work request on that device.
-    fabric::local_segment segment(std::size_t device_index) const noexcept;
-
-private:
-    friend class buffer;
-    buffer_slice(std::span<std::byte> bytes, const arena* home) noexcept
-        : bytes_(bytes)
-        , home_(home)
-    {}
-
-    std::span<std::byte> bytes_{};
-    const arena* home_ = nullptr;
-};
 
 /// One slice of the pool, returned to it by the destructor. The pool must outlive it.
 class buffer {
@@ -61,61 +32,62 @@ public:
     std::byte* data() const noexcept { return bytes_.data(); }
     std::size_t size() const noexcept { return bytes_.size(); }
 
-    buffer_slice slice() const noexcept { return {bytes_, home_}; }
-    buffer_slice slice(std::size_t offset, std::size_t length) const { return slice().slice(offset, length); }
+    local_buffer slice() const noexcept { return home_ == nullptr ? local_buffer() : local_buffer(bytes_, *home_); }
+    operator local_buffer() const noexcept { return slice(); } // NOLINT(google-explicit-constructor): all of it
+    local_buffer slice(std::size_t offset, std::size_t length) const { return slice().slice(offset, length); }
 
 private:
-    friend class buffer_pool;
-    buffer(buffer_pool* pool, std::span<std::byte> bytes, const arena* home) noexcept;
+    friend class memory_pool;
+    buffer(memory_pool* pool, std::span<std::byte> bytes, const registered_range* home) noexcept;
 
-    buffer_pool* pool_ = nullptr;
+    memory_pool* pool_ = nullptr;
     std::span<std::byte> bytes_{};
-    const arena* home_ = nullptr;
+    const registered_range* home_ = nullptr;
 };
 
-struct buffer_pool_options {
+struct memory_pool_options {
     std::size_t slice_bytes = std::size_t{1} << 20U;  ///< rounded up to a page
     std::size_t arena_bytes = std::size_t{16} << 20U; ///< registered at a time; rounded up to a slice
     std::size_t bytes_max = std::size_t{256} << 20U;  ///< pinned at most; rounded down to arenas, at least one
 };
 
-struct buffer_pool_statistics {
-    std::size_t slices_in_use = 0;
-    std::size_t slices_high_water = 0;
+struct memory_pool_statistics {
+    std::size_t in_use = 0;
+    std::size_t high_water = 0;
     std::size_t bytes_registered = 0;
     std::size_t bytes_max = 0;
 };
 
 /// Threads: one, the poller's. Allocation: none but when an arena is added.
-class buffer_pool {
+class memory_pool {
 public:
     /// `domains`: one for each open device, in the order of the runtime's devices; they must outlive the pool.
     /// Throws system_error: invalid_argument for a slice beyond 2 GiB or a total beyond 128 TiB.
-    buffer_pool(std::vector<fabric::protection_domain*> domains, const buffer_pool_options& options);
-    buffer_pool(const buffer_pool&) = delete;
-    buffer_pool& operator=(const buffer_pool&) = delete;
+    memory_pool(std::vector<fabric::protection_domain*> domains, const memory_pool_options& options);
+    memory_pool(const memory_pool&) = delete;
+    memory_pool& operator=(const memory_pool&) = delete;
     /// All buffers must have come back.
-    ~buffer_pool();
+    ~memory_pool();
 
     /// A slice with unspecified contents. Adds an arena (milliseconds) when none is free.
     /// Errors: pool_exhausted at bytes_max; registration_refused, no_memory, or errno when an arena cannot be added.
     result<buffer> acquire();
 
     std::size_t slice_bytes() const noexcept { return options_.slice_bytes; }
-    buffer_pool_statistics statistics() const noexcept;
+    memory_pool_statistics statistics() const noexcept;
 
 private:
     friend class buffer;
     struct free_slice {
         std::byte* data;
-        const arena* home;
+        const registered_range* home;
     };
 
     error_code add_arena();
-    void release(std::byte* data, const arena* home) noexcept;
+    void release(std::byte* data, const registered_range* home) noexcept;
 
     std::vector<fabric::protection_domain*> domains_;
-    buffer_pool_options options_;
+    memory_pool_options options_;
     std::vector<std::unique_ptr<arena>> arenas_;
     std::vector<free_slice> free_;
     std::size_t in_use_ = 0;

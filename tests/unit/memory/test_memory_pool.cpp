@@ -1,7 +1,7 @@
 #include "support/catch.hpp"
 
 #include <penstock/fabric/tcp.hpp>
-#include <penstock/memory/buffer_pool.hpp>
+#include <penstock/memory/memory_pool.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -32,7 +32,7 @@ const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 TEST_CASE("a pool gives what its limit allows, no byte twice, and then pool_exhausted")
 {
     world w;
-    buffer_pool pool(w.domains(), {2 * page, 4 * page, 8 * page});
+    memory_pool pool(w.domains(), {2 * page, 4 * page, 8 * page});
     CHECK(pool.statistics().bytes_registered == 0);
     std::vector<buffer> held;
     std::set<std::byte*> starts;
@@ -47,26 +47,26 @@ TEST_CASE("a pool gives what its limit allows, no byte twice, and then pool_exha
         CHECK(held[i].bytes().back() == static_cast<std::byte>(i));
     }
     CHECK(pool.acquire().error() == errc::pool_exhausted);
-    CHECK(pool.statistics().slices_in_use == 4);
+    CHECK(pool.statistics().in_use == 4);
     CHECK(pool.statistics().bytes_registered == pool.statistics().bytes_max);
 
     auto* const returned = held.back().data();
     held.pop_back();
-    CHECK(pool.statistics().slices_in_use == 3);
+    CHECK(pool.statistics().in_use == 3);
     CHECK(pool.acquire().value().data() == returned);
     held.clear();
-    CHECK(pool.statistics().slices_in_use == 0);
-    CHECK(pool.statistics().slices_high_water == 4);
+    CHECK(pool.statistics().in_use == 0);
+    CHECK(pool.statistics().high_water == 4);
     CHECK(pool.statistics().bytes_registered == 8 * page);
 }
 
 TEST_CASE("sizes are rounded as the options say")
 {
     world w;
-    buffer_pool pool(w.domains(), {page + 1, 1, 1});
+    memory_pool pool(w.domains(), {page + 1, 1, 1});
     CHECK(pool.slice_bytes() == 2 * page);
     CHECK(pool.statistics().bytes_max == 2 * page);
-    buffer_pool down(w.domains(), {page, 2 * page, 5 * page});
+    memory_pool down(w.domains(), {page, 2 * page, 5 * page});
     CHECK(down.statistics().bytes_max == 4 * page);
 }
 
@@ -74,15 +74,15 @@ TEST_CASE("sizes that a segment or an address space has no room for are refused"
 {
     world w;
     constexpr auto most = std::numeric_limits<std::size_t>::max();
-    CHECK_THROWS_AS(buffer_pool(w.domains(), {(std::size_t{1} << 31U) + 1, page, page}), system_error);
-    CHECK_THROWS_AS(buffer_pool(w.domains(), {page, most, page}), system_error);
-    CHECK_THROWS_AS(buffer_pool(w.domains(), {page, page, most}), system_error);
+    CHECK_THROWS_AS(memory_pool(w.domains(), {(std::size_t{1} << 31U) + 1, page, page}), system_error);
+    CHECK_THROWS_AS(memory_pool(w.domains(), {page, most, page}), system_error);
+    CHECK_THROWS_AS(memory_pool(w.domains(), {page, page, most}), system_error);
 }
 
 TEST_CASE("a slice stays inside its buffer")
 {
     world w;
-    buffer_pool pool(w.domains(), {page, page, page});
+    memory_pool pool(w.domains(), {page, page, page});
     const auto whole = pool.acquire().value();
     const auto part = whole.slice(16, 32);
     CHECK(part.data() == whole.data() + 16);
@@ -97,21 +97,21 @@ TEST_CASE("a slice stays inside its buffer")
 TEST_CASE("a slice has a key on each device and never one for peers")
 {
     world w;
-    buffer_pool pool(w.domains(), {page, page, page});
+    memory_pool pool(w.domains(), {page, page, page});
     const auto whole = pool.acquire().value();
     const auto segment = whole.slice(8, 8).segment(1);
     CHECK(segment.address == whole.data() + 8);
     CHECK(segment.length == 8);
     CHECK(segment.lkey == whole.slice().region(1)->lkey());
     CHECK(whole.slice().region(0) != whole.slice().region(1));
-    CHECK(buffer_slice().region(0) == nullptr);
-    CHECK(buffer_slice().segment(0).length == 0);
+    CHECK(local_buffer().region(0) == nullptr);
+    CHECK(local_buffer().segment(0).length == 0);
 }
 
 TEST_CASE("a buffer is moved, and comes back once")
 {
     world w;
-    buffer_pool pool(w.domains(), {page, 2 * page, 2 * page});
+    memory_pool pool(w.domains(), {page, 2 * page, 2 * page});
     {
         auto a = pool.acquire().value();
         auto b = pool.acquire().value();
@@ -122,6 +122,6 @@ TEST_CASE("a buffer is moved, and comes back once")
         b = std::move(c);
         CHECK(b.data() == data);
     }
-    CHECK(pool.statistics().slices_in_use == 0);
+    CHECK(pool.statistics().in_use == 0);
     CHECK(pool.acquire().has_value());
 }
