@@ -66,8 +66,8 @@ TEST_CASE("sizes are rounded as the options say")
     memory_pool pool(w.domains(), {page + 1, 1, 1});
     CHECK(pool.slice_bytes() == 2 * page);
     CHECK(pool.statistics().bytes_max == 2 * page);
-    memory_pool down(w.domains(), {page, 2 * page, 5 * page});
-    CHECK(down.statistics().bytes_max == 4 * page);
+    memory_pool exact(w.domains(), {page, 2 * page, 5 * page + 1});
+    CHECK(exact.statistics().bytes_max == 5 * page);
 }
 
 TEST_CASE("sizes that a segment or an address space has no room for are refused")
