@@ -154,7 +154,11 @@ void lane::received(std::uint32_t index, const fabric::work_completion& completi
         check_idle();
         return;
     }
-    if (on_message_) {
+    if (completion.operation == fabric::completion_opcode::receive_write_immediate) {
+        if (on_immediate_) { // its bytes are not in the receive
+            on_immediate_(completion.immediate_data, completion.byte_count);
+        }
+    } else if (on_message_) {
         on_message_(std::span<const std::byte>(receives_[index].bytes).first(completion.byte_count));
     }
     if (!failed_ && post_receive(index).failed()) {

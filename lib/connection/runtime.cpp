@@ -72,6 +72,7 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     messages.arena_bytes = std::size_t{2} << 20U;
     messages.bytes_max = options.message_bytes_max;
     messages_ = std::make_unique<memory::memory_pool>(domains, messages);
+    landing_ = std::make_unique<connection::landing_words>(*messages_);
 
     poller_ = std::make_unique<completion::poller>(*time_, completion::poller_options{});
     for (const auto& opened : devices_) {

@@ -45,6 +45,8 @@ class lane {
 public:
     /// Called with each message; the bytes are valid during the call, then the receive is posted again.
     using message_handler = std::function<void(std::span<const std::byte>)>;
+    /// Called for each of the peer's writes with immediate, whose bytes are visible then.
+    using immediate_handler = std::function<void(std::uint32_t immediate_data, std::uint32_t bytes)>;
     /// Called once, when the lane dies for any reason but retire(): never inside a call of the owner's.
     using down_handler = std::function<void(error_code)>;
 
@@ -55,6 +57,7 @@ public:
     ~lane();
 
     void on_message(message_handler handler) { on_message_ = std::move(handler); }
+    void on_immediate(immediate_handler handler) { on_immediate_ = std::move(handler); }
     void on_down(down_handler handler) { on_down_ = std::move(handler); }
 
     /// Takes the fabric's connection, whose events the lane handles from now on. `established` is called once, with an error if the
@@ -111,6 +114,7 @@ private:
     std::vector<std::uint32_t> free_messages_;
     std::vector<completion::operation_id> receive_operations_;
     message_handler on_message_;
+    immediate_handler on_immediate_;
     down_handler on_down_;
     std::function<void(const fabric::connection_event&)> established_;
     std::function<void()> on_idle_;

@@ -4,6 +4,7 @@
 
 #include <penstock/completion/asio_driver.hpp>
 #include <penstock/completion/poller.hpp>
+#include <penstock/connection/landing.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/log.hpp>
 #include <penstock/core/random.hpp>
@@ -70,6 +71,8 @@ public:
     memory::memory_pool& pool() noexcept { return *pool_; }
     /// The pool that connections take their messages from.
     memory::memory_pool& messages() noexcept { return *messages_; }
+    /// Where the old values of atomics land.
+    connection::landing_words& landing() noexcept { return *landing_; }
     clock& time() noexcept { return *time_; }
     random_source& random() noexcept { return *random_; }
     const logger& log() const noexcept { return log_; }
@@ -111,6 +114,7 @@ private:
     std::vector<std::unique_ptr<fabric::connection_channel>> channels_;
     std::unique_ptr<memory::memory_pool> pool_;
     std::unique_ptr<memory::memory_pool> messages_;
+    std::unique_ptr<connection::landing_words> landing_;
     std::unique_ptr<completion::poller> poller_;
     std::vector<std::unique_ptr<connection::event_router>> routers_;
     std::vector<std::unique_ptr<retired_lane>> retired_;

@@ -4,9 +4,8 @@
 //
 // This layer posts work requests, and no other (handshake messages on the control lane apart).
 
-#include <penstock/completion/handler.hpp>
-#include <penstock/completion/poller.hpp>
 #include <penstock/connection/lane.hpp>
+#include <penstock/transfer/operation.hpp>
 
 #include <boost/asio/async_result.hpp>
 
@@ -17,36 +16,34 @@
 
 namespace penstock::transfer {
 
-/// The end of a chain: the first failure among its requests, told when the last of them has ended, so that nothing of the chain
-/// is in flight any more.
+namespace detail {
+
+inline error_code post_chain(
+    connection::lane& on, std::span<fabric::send_request> requests, completion::operation_id id)
+{
+    for (auto& request : requests) {
+        request.id = id;
+        request.signaled = false;
+    }
+    requests.back().id = id | completion::last_request;
+    requests.back().signaled = true;
+    return on.post(requests);
+}
+
+/// Handlers can be moved but not assigned.
 template <class Callback>
-struct chain_operation {
-    connection::lane* on;
-    std::uint32_t requests;
-    Callback callback;
-    error_code error{};
+void give_back(Callback& callback, Callback& kept)
+{
+    std::destroy_at(&callback);
+    std::construct_at(&callback, std::move(kept));
+}
 
-    void failed(const fabric::work_completion& completion)
-    {
-        if (!error.failed()) {
-            error = completion.status;
-        }
-    }
-
-    void complete(const fabric::work_completion& completion)
-    {
-        if (completion.status != completion_status::success) {
-            failed(completion);
-        }
-        on->ended(requests);
-        callback(error);
-    }
-};
+} // namespace detail
 
 /// Posts `requests` in order with one doorbell; ids and signals are set here. `callback(error_code)` runs in the poller's turn,
 /// once, when the last of them has ended.
 ///
-/// *Completion means* for writes and sends: placed; for reads: the bytes are here.
+/// *Completion means* for writes and sends: placed; for reads and atomics: the bytes are here.
 /// *Lifetime.* The bytes the segments name belong to the lane until the callback.
 /// *Errors.* Returned: invalid_argument (no requests), lane_error, send_queue_full, or what the queue pair says; then `callback` is untouched and nothing was
 /// posted. In the callback: the completion_status of the first request that failed.
@@ -64,16 +61,45 @@ error_code submit(connection::lane& on, std::span<fabric::send_request> requests
     if (!id) {
         return id.error();
     }
-    for (auto& request : requests) {
-        request.id = *id;
-        request.signaled = false;
-    }
-    requests.back().id = *id | completion::last_request;
-    requests.back().signaled = true;
-    const auto error = on.post(requests);
+    const auto error = detail::post_chain(on, requests, *id);
     if (error.failed()) {
-        std::destroy_at(&callback); // handlers can be moved but not assigned
-        std::construct_at(&callback, std::move(poller.template get<operation>(*id).callback));
+        detail::give_back(callback, poller.template get<operation>(*id).callback);
+        poller.release(*id);
+    }
+    return error;
+}
+
+/// The same with a deadline, and with the cancellation slot of `callback.handler`: see operation_options.
+///
+/// *Errors.* Besides: timed_out returned when the deadline has passed already. In the callback: timed_out, cancelled.
+/// *Allocation.* None; Asio keeps the memory of a cancellation slot for the next operation.
+template <class Callback>
+error_code submit(connection::lane& on, std::span<fabric::send_request> requests, Callback& callback,
+    const operation_options& options)
+{
+    const auto slot = boost::asio::get_associated_cancellation_slot(callback.handler);
+    if (options.deadline == time_point_never && !slot.is_connected()) {
+        return submit(on, requests, callback);
+    }
+    if (requests.empty()) {
+        return errc::invalid_argument;
+    }
+    auto& poller = on.owner().poller();
+    if (options.deadline != time_point_never && options.deadline <= poller.time().now()) {
+        return errc::timed_out;
+    }
+    using operation = detail::guarded_operation<Callback>;
+    const auto id = poller.template start<operation>(
+        on, static_cast<std::uint32_t>(requests.size()), std::move(callback), options.revoke_grace);
+    if (!id) {
+        return id.error();
+    }
+    auto error = poller.template get<operation>(*id).watch(options.deadline);
+    if (!error.failed()) {
+        error = detail::post_chain(on, requests, *id);
+    }
+    if (error.failed()) {
+        detail::give_back(callback, poller.template get<operation>(*id).unwatch());
         poller.release(*id);
     }
     return error;
@@ -81,63 +107,175 @@ error_code submit(connection::lane& on, std::span<fabric::send_request> requests
 
 namespace detail {
 
-template <class Handler>
-struct handler_callback {
-    Handler handler;
-    const boost::asio::any_io_executor* home;
-    void operator()(error_code error) { completion::call_handler(std::move(handler), *home, error); }
+/// What a one-sided operation consists of, before it is a request.
+struct one_sided {
+    fabric::opcode operation;
+    fabric::local_segment local{};
+    fabric::remote_segment remote{};
+    std::uint32_t immediate_data = 0;
+    std::uint64_t compare_add = 0;
+    std::uint64_t swap = 0;
+
+    fabric::send_request request() const noexcept
+    {
+        fabric::send_request made;
+        made.operation = operation;
+        made.local = {&local, 1};
+        made.remote = remote;
+        made.immediate_data = immediate_data;
+        made.compare_add = compare_add;
+        made.swap = swap;
+        return made;
+    }
 };
 
-template <class Token>
-auto async_one(connection::lane& on, const fabric::send_request& request, Token&& token)
-{
-    return boost::asio::async_initiate<Token, void(error_code)>(
-        [&on](auto handler, fabric::send_request posted, fabric::local_segment piece) {
-            const auto& home = on.owner().executor();
-            posted.local = {&piece, 1};
-            handler_callback<decltype(handler)> callback{std::move(handler), &home};
-            if (const auto error = submit(on, {&posted, 1}, callback); error.failed()) {
-                completion::post_handler(std::move(callback.handler), home, error);
-            }
-        },
-        token, request, request.local.front());
-}
+struct start_one {
+    connection::lane* on;
+
+    template <class Handler>
+    void operator()(Handler&& given, const one_sided& what, const operation_options& options) const
+    {
+        using handler = stored_handler<handler_callback, std::decay_t<Handler>, void(error_code)>;
+        const auto& home = on->owner().executor();
+        handler_callback<handler> callback(handler(std::forward<Handler>(given)), home);
+        auto request = what.request();
+        if (const auto error = submit(*on, {&request, 1}, callback, options); error.failed()) {
+            post_callback(home, std::move(callback), error);
+        }
+    }
+};
+
+struct start_atomic {
+    connection::lane* on;
+
+    template <class Handler>
+    void operator()(Handler&& given, one_sided what, const operation_options& options) const
+    {
+        using handler = stored_handler<value_callback, std::decay_t<Handler>, void(error_code, std::uint64_t)>;
+        auto& owner = on->owner();
+        const auto word = owner.landing().acquire();
+        if (!word) {
+            completion::post_handler(std::forward<Handler>(given), owner.executor(), word.error(), std::uint64_t{0});
+            return;
+        }
+        what.local = owner.landing().segment(*word, on->device().index);
+        value_callback<handler> callback(handler(std::forward<Handler>(given)), owner, *word);
+        auto request = what.request();
+        if (const auto error = submit(*on, {&request, 1}, callback, options); error.failed()) {
+            post_callback(owner.executor(), std::move(callback), error);
+        }
+    }
+};
 
 } // namespace detail
 
-/// Writes local bytes to the peer's memory. *Completion signature.* void(error_code). *Completion means* placed.
-/// *Lifetime, errors, threads* as for submit(); all errors come through the token.
+/// Writes local bytes to the peer's memory.
+///
+/// *Completion signature.* void(error_code). *Completion means* placed.
+/// *Lifetime.* The local bytes belong to the lane until the completion, whatever happens.
+/// *Errors.* lane_error (the lane has died already); send_queue_full (no room on the lane, or no slot of the poller); timed_out, cancelled; else the
+/// completion_status of the request, which costs the lane: remote_access_error (a key that is dead, or a range beyond it),
+/// local_protection_error, flushed (the lane died for another reason), ...
+/// *Cancellation and deadline.* Terminal cancellation, emitted on the runtime's executor; see operation_options. An operation that is
+/// given up ends as timed_out or cancelled also when it succeeds within `revoke_grace`: its bytes may be there.
+/// *Threads.* Called on the runtime's executor. The handler runs on its associated executor, else the runtime's, and never inside
+/// this call. *Allocation.* None for handlers of up to 100 bytes or so; larger ones: one, by the handler's allocator.
+template <class Token>
+auto async_write(connection::lane& on, fabric::local_segment from, fabric::remote_segment to,
+    const operation_options& options, Token&& token)
+{
+    return boost::asio::async_initiate<Token, void(error_code)>(detail::start_one{&on}, token,
+        detail::one_sided{.operation = fabric::opcode::write, .local = from, .remote = to}, options);
+}
+
 template <class Token>
 auto async_write(connection::lane& on, fabric::local_segment from, fabric::remote_segment to, Token&& token)
 {
-    fabric::send_request request;
-    request.operation = fabric::opcode::write;
-    request.local = {&from, 1};
-    request.remote = to;
-    return detail::async_one(on, request, std::forward<Token>(token));
+    return async_write(on, from, to, operation_options{}, std::forward<Token>(token));
 }
 
-/// Reads the peer's memory. *Completion signature.* void(error_code). *Completion means* the bytes are here.
-/// *Lifetime, errors, threads* as for submit(); all errors come through the token.
+/// Writes, and takes a receive of the peer's, whose completion carries `immediate_data` (to lane::on_immediate): it makes the bytes visible.
+/// The rest as for async_write().
+template <class Token>
+auto async_write_with_immediate(connection::lane& on, fabric::local_segment from, fabric::remote_segment to,
+    std::uint32_t immediate_data, const operation_options& options, Token&& token)
+{
+    return boost::asio::async_initiate<Token, void(error_code)>(detail::start_one{&on}, token,
+        detail::one_sided{.operation = fabric::opcode::write_with_immediate,
+            .local = from,
+            .remote = to,
+            .immediate_data = immediate_data},
+        options);
+}
+
+template <class Token>
+auto async_write_with_immediate(connection::lane& on, fabric::local_segment from, fabric::remote_segment to,
+    std::uint32_t immediate_data, Token&& token)
+{
+    return async_write_with_immediate(on, from, to, immediate_data, operation_options{}, std::forward<Token>(token));
+}
+
+/// Reads the peer's memory. *Completion means* the bytes are here. The rest as for async_write().
+template <class Token>
+auto async_read(connection::lane& on, fabric::local_segment into, fabric::remote_segment from,
+    const operation_options& options, Token&& token)
+{
+    return boost::asio::async_initiate<Token, void(error_code)>(detail::start_one{&on}, token,
+        detail::one_sided{.operation = fabric::opcode::read, .local = into, .remote = from}, options);
+}
+
 template <class Token>
 auto async_read(connection::lane& on, fabric::local_segment into, fabric::remote_segment from, Token&& token)
 {
-    fabric::send_request request;
-    request.operation = fabric::opcode::read;
-    request.local = {&into, 1};
-    request.remote = from;
-    return detail::async_one(on, request, std::forward<Token>(token));
+    return async_read(on, into, from, operation_options{}, std::forward<Token>(token));
 }
 
-/// Sends a message from registered memory. *Completion signature.* void(error_code). *Completion means* placed in a receive.
-/// *Lifetime, errors, threads* as for submit(); all errors come through the token.
+/// Replaces the peer's 8 bytes at `at`, in the byte order of both, by `desired` if they are `expected`.
+///
+/// *Completion signature.* void(error_code, std::uint64_t old). It was done if old == expected. *Completion means* done; indivisible
+/// against other atomics by the same device of the peer, not against its processor.
+/// *Errors.* As for async_write(); besides invalid_argument (`at` is not aligned to 8 bytes), not_supported (the device has no atomics; see
+/// fabric::capability), send_queue_full also for more than connection::landing_words::words_max in flight. timed_out or cancelled
+/// leaves it open whether it was done.
+/// *Cancellation and deadline, threads, allocation* as for async_write().
+template <class Token>
+auto async_compare_swap(connection::lane& on, fabric::remote_segment at, std::uint64_t expected, std::uint64_t desired,
+    const operation_options& options, Token&& token)
+{
+    return boost::asio::async_initiate<Token, void(error_code, std::uint64_t)>(detail::start_atomic{&on}, token,
+        detail::one_sided{
+            .operation = fabric::opcode::compare_swap, .remote = at, .compare_add = expected, .swap = desired},
+        options);
+}
+
+template <class Token>
+auto async_compare_swap(
+    connection::lane& on, fabric::remote_segment at, std::uint64_t expected, std::uint64_t desired, Token&& token)
+{
+    return async_compare_swap(on, at, expected, desired, operation_options{}, std::forward<Token>(token));
+}
+
+/// Adds to the peer's 8 bytes at `at`. *Completion signature.* void(error_code, std::uint64_t old). The rest as for async_compare_swap().
+template <class Token>
+auto async_fetch_add(connection::lane& on, fabric::remote_segment at, std::uint64_t addend,
+    const operation_options& options, Token&& token)
+{
+    return boost::asio::async_initiate<Token, void(error_code, std::uint64_t)>(detail::start_atomic{&on}, token,
+        detail::one_sided{.operation = fabric::opcode::fetch_add, .remote = at, .compare_add = addend}, options);
+}
+
+template <class Token>
+auto async_fetch_add(connection::lane& on, fabric::remote_segment at, std::uint64_t addend, Token&& token)
+{
+    return async_fetch_add(on, at, addend, operation_options{}, std::forward<Token>(token));
+}
+
+/// Sends a message from registered memory. *Completion means* placed in a receive. The rest as for async_write().
 template <class Token>
 auto async_send(connection::lane& on, fabric::local_segment message, Token&& token)
 {
-    fabric::send_request request;
-    request.operation = fabric::opcode::send;
-    request.local = {&message, 1};
-    return detail::async_one(on, request, std::forward<Token>(token));
+    return boost::asio::async_initiate<Token, void(error_code)>(detail::start_one{&on}, token,
+        detail::one_sided{.operation = fabric::opcode::send, .local = message}, operation_options{});
 }
 
 } // namespace penstock::transfer

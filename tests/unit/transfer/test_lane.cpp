@@ -1,6 +1,4 @@
-#include "world.hpp"
-
-#include <penstock/transfer/transfer.hpp>
+#include "exposed.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -13,49 +11,6 @@
 using namespace penstock;
 using namespace penstock::test;
 using namespace penstock::transfer;
-
-namespace {
-
-/// A connection whose client has bound a window on a buffer, for the server to reach.
-struct exposed : world {
-    connection_ptr here = connect();
-    memory::buffer target = client->pool().acquire().value();
-    memory::buffer source = server->pool().acquire().value();
-    fabric::memory_window* window = here->data().acquire_window().value();
-    fabric::remote_segment key{};
-    static constexpr std::size_t length = 40'000;
-
-    exposed()
-    {
-        fabric::send_request bind;
-        bind.operation = fabric::opcode::bind_window;
-        bind.bind.window = window;
-        bind.bind.region = target.slice().region(here->data().device().index);
-        bind.bind.address = target.data();
-        bind.bind.length = length;
-        bind.bind.rights = fabric::access::remote_read | fabric::access::remote_write;
-        bool bound = false;
-        auto callback = [&bound](error_code error) {
-            CHECK_FALSE(error.failed());
-            bound = true;
-        };
-        REQUIRE_FALSE(submit(here->data(), {&bind, 1}, callback).failed());
-        CHECK_FALSE(bound);
-        run_until([&] { return bound; });
-        key = {reinterpret_cast<std::uintptr_t>(target.data()), window->key()};
-        std::fill(target.bytes().begin(), target.bytes().end(), std::byte{1});
-        std::fill(source.bytes().begin(), source.bytes().end(), std::byte{2});
-        client->poller().hold(); // the tcp fabric's passive side moves only while its poller runs
-    }
-    exposed(const exposed&) = delete;
-    exposed& operator=(const exposed&) = delete;
-    ~exposed() { client->poller().release_hold(); }
-
-    connection::lane& lane() { return accepted.front()->data(); }
-    fabric::local_segment local(std::size_t bytes) const { return source.slice(0, bytes).segment(0); }
-};
-
-} // namespace
 
 TEST_CASE("a write through a window, with a callback")
 {
@@ -71,7 +26,7 @@ TEST_CASE("a write through a window, with a callback")
     CHECK_FALSE(told.failed());
     CHECK(w.target.bytes()[exposed::length - 1] == std::byte{2});
     CHECK(w.target.bytes()[exposed::length] == std::byte{1});
-    CHECK(w.lane().send_room() == 4 * w.here->properties().depth);
+    w.check_baseline();
 }
 
 TEST_CASE("write and read, awaited")
@@ -79,7 +34,7 @@ TEST_CASE("write and read, awaited")
     exposed w;
     bool ended = false;
     boost::asio::co_spawn(
-        w.context,
+        w.near_context,
         [&]() -> boost::asio::awaitable<void> {
             co_await async_write(w.lane(), w.local(100), w.key, boost::asio::use_awaitable);
             std::fill(w.source.bytes().begin(), w.source.bytes().end(), std::byte{9});
@@ -107,8 +62,8 @@ TEST_CASE("beyond the window a write fails, and costs the lane on both sides")
     exposed w;
     error_code told;
     int down = 0;
+    w.there->on_down([&](error_code) { ++down; });
     w.here->on_down([&](error_code) { ++down; });
-    w.accepted.front()->on_down([&](error_code) { ++down; });
     async_write(w.lane(), w.local(exposed::length + 1), w.key, [&](error_code error) { told = error; });
     w.run_until([&] { return told.failed() && down == 2; });
     CHECK(told == completion_status::remote_access_error);
@@ -143,7 +98,7 @@ TEST_CASE("a chain ends once, with its first failure")
     REQUIRE_FALSE(submit(w.lane(), chain, callback).failed());
     w.run_until([&] { return calls != 0; });
     CHECK(told == completion_status::remote_access_error);
-    w.run_until([&] { return w.server->poller().outstanding() == 1; });
+    w.run_until([&] { return w.near->poller().outstanding() == 0; });
     CHECK(calls == 1);
 }
 
@@ -158,7 +113,7 @@ TEST_CASE("what cannot be posted leaves the callback and the lane as they were")
     CHECK(submit(w.lane(), many, callback) == errc::send_queue_full);
     CHECK(held.use_count() == 2);
     CHECK(w.lane().send_room() == room);
-    CHECK(w.server->poller().outstanding() == 1);
+    CHECK(w.near->poller().outstanding() == 0);
 }
 
 TEST_CASE("what is in flight when a connection closes ends flushed, before the fence")
@@ -171,7 +126,7 @@ TEST_CASE("what is in flight when a connection closes ends flushed, before the f
             order.push_back('r');
         });
     }
-    w.accepted.front()->close([&] { order.push_back('f'); });
+    w.here->close([&] { order.push_back('f'); });
     CHECK(order.empty());
     w.run_until([&] { return order.size() == 5; });
     CHECK(order.back() == 'f');
@@ -182,9 +137,8 @@ TEST_CASE("a runtime that ends with work in flight takes its handlers along")
     exposed w;
     const auto held = std::make_shared<int>(1);
     async_read(w.lane(), w.local(exposed::length), w.key, [held](error_code) {});
-    w.listening.reset();
-    w.accepted.clear();
+    w.here.reset();
     w.source = {};
-    w.server.reset();
+    w.near.reset();
     CHECK(held.use_count() == 1);
 }
