@@ -4,6 +4,7 @@
 // penstock::storage to link, all others penstock::penstock.
 
 #include <penstock/completion/asio_driver.hpp>
+#include <penstock/completion/library_thread.hpp>
 #include <penstock/completion/poller.hpp>
 #include <penstock/connection/acceptor.hpp>
 #include <penstock/connection/connection.hpp>

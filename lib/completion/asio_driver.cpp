@@ -1,8 +1,12 @@
 #include <penstock/completion/asio_driver.hpp>
 
+#include "completion/contract.hpp"
+#include "completion/driver_count.hpp"
+
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace penstock::completion {
@@ -14,6 +18,7 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
         : executor(std::move(on))
         , driven(&what)
         , options(wanted)
+        , spin(std::min(wanted.spin, std::chrono::duration_cast<std::chrono::microseconds>(duration::max())))
         , waiter(executor, what.descriptor())
     {}
 
@@ -24,13 +29,18 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
         }
     }
 
+    void listen()
+    {
+        driven->on_work([](void* context) { static_cast<state*>(context)->wake(); }, this);
+    }
+
+    // While it polls it looks for itself.
     void wake()
     {
-        if (!running) {
-            running = true;
-            post();
-        } else if (sleeping && driven->outstanding() == 0) {
+        if (sleeping) {
             waiter.cancel(); // nothing to wait for any more: the executor may end
+        } else {
+            post();
         }
     }
 
@@ -59,16 +69,21 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
             if (driven->poll() != 0) {
                 last_event = time_point_never;
                 idle_turns = 0;
-                if (++busy_turns >= busy_turns_max) {
+                if (++busy_turns >= options.busy_turns_per_post) {
                     post();
                     return;
                 }
-            } else if (++idle_turns >= options.turns_per_post) {
+                continue;
+            }
+            ++counters.spins;
+            if (++idle_turns >= options.turns_per_post) {
                 spin_or_sleep();
                 return;
             }
         }
-        running = false;
+        if (driven != nullptr) {
+            listen();
+        }
     }
 
     // The clock is read here only: once for each batch of idle turns.
@@ -78,7 +93,7 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
         if (last_event == time_point_never) {
             last_event = now;
         }
-        if (now - last_event < options.spin) {
+        if (now - last_event < spin) {
             post();
             return;
         }
@@ -96,45 +111,57 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
         }
         ++counters.sleeps;
         sleeping = true;
+        listen();
         waiter.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](const error_code&) {
             self->sleeping = false;
             if (self->driven == nullptr) {
                 return;
             }
+            self->driven->on_work(nullptr, nullptr);
             self->driven->acknowledge();
             self->last_event = time_point_never;
             self->run();
         });
     }
 
-    static constexpr std::uint32_t busy_turns_max = 64;
-
     asio::any_io_executor executor;
     poller* driven; // null once the driver is gone
     poll_options options;
+    duration spin;
     asio::posix::stream_descriptor waiter;
     time_point last_event = time_point_never; // never: something happened since the clock was last read
-    bool running = false;
-    bool sleeping = false; // in the executor, until the poller's descriptor is readable
+    bool sleeping = false;                    // in the executor, until the poller's descriptor is readable
     driver_statistics counters;
 };
 
 asio_driver::asio_driver(asio::any_io_executor executor, poller& driven, const poll_options& options)
-    : state_(std::make_shared<state>(std::move(executor), driven, options))
 {
-    driven.on_work([](void* context) { static_cast<state*>(context)->wake(); }, state_.get());
+    if (options.turns_per_post == 0 || options.busy_turns_per_post == 0) {
+        throw system_error(make_error_code(errc::invalid_argument), "poll options");
+    }
+    auto& others = drivers_of(executor);
+    driven.attach_driver();
+    try {
+        state_ = std::make_shared<state>(std::move(executor), driven, options);
+    } catch (...) {
+        driven.detach_driver();
+        throw;
+    }
+    others.add();
     if (driven.outstanding() != 0) {
-        state_->wake();
+        state_->post();
+    } else {
+        state_->listen();
     }
 }
 
 asio_driver::~asio_driver()
 {
-    state_->driven->on_work(nullptr, nullptr);
-    state_->driven = nullptr;
+    std::exchange(state_->driven, nullptr)->detach_driver();
     if (state_->waiter.is_open()) {
         state_->waiter.release(); // the descriptor belongs to the poller; a pending wait ends with operation_aborted
     }
+    drivers_of(state_->executor).remove();
 }
 
 const driver_statistics& asio_driver::statistics() const noexcept

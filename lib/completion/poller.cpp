@@ -1,7 +1,11 @@
 #include <penstock/completion/poller.hpp>
 
+#include "completion/contract.hpp"
+
 #include <algorithm>
+#include <bit>
 #include <cerrno>
+#include <tuple>
 #include <utility>
 
 #include <sys/epoll.h>
@@ -12,15 +16,20 @@ namespace penstock::completion {
 namespace {
 
 constexpr std::uint32_t slots_limit = 1U << 24U; // what an operation_id has room for
+constexpr std::uint32_t batch_limit
+    = (std::uint32_t{1} << (std::tuple_size_v<decltype(poller_statistics::batches)> - 1)) - 1;
 
 } // namespace
+
+const poller::slot_kind poller::free_kind{&poller::deliver_stale, nullptr, false};
 
 poller::poller(clock& time, const poller_options& options)
     : time_(time)
     , options_(options)
     , timers_([](void* context, time_point first) { static_cast<poller*>(context)->set_alarm(first); }, this)
 {
-    if (options_.operations_max == 0 || options_.operations_max > slots_limit || options_.source_interval == 0) {
+    if (options_.operations_max == 0 || options_.operations_max > slots_limit || options_.source_interval == 0
+        || options_.batch_max == 0 || options_.batch_max > batch_limit) {
         throw system_error(make_error_code(errc::invalid_argument), "poller options");
     }
     epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
@@ -32,6 +41,8 @@ poller::poller(clock& time, const poller_options& options)
         throw system_error(error, "poller descriptors");
     }
     watch(timer_descriptor_);
+    batch_ = std::make_unique<fabric::work_completion[]>(options_.batch_max);
+    batch_next_ = batch_end_ = batch_.get();
     slots_ = std::make_unique<slot[]>(options_.operations_max);
     for (std::uint32_t index = options_.operations_max; index-- != 0;) {
         slots_[index].next_free = free_head_;
@@ -41,10 +52,10 @@ poller::poller(clock& time, const poller_options& options)
 
 poller::~poller()
 {
+    require(!driven_, "destroy the driver before its poller");
+    require(polling_ == 0, "a poller is not destroyed by a handler that it calls: post that to the executor");
     for (std::uint32_t index = 0; index != options_.operations_max; ++index) {
-        if (slots_[index].destroy != nullptr) {
-            free_slot(slots_[index]);
-        }
+        release((std::uint64_t{slots_[index].generation} << 24U) | index);
     }
     ::close(timer_descriptor_);
     ::close(epoll_);
@@ -62,8 +73,15 @@ void poller::watch(int descriptor)
 
 void poller::add(fabric::completion_queue& queue)
 {
+    queues_.reserve(queues_.size() + 1);
     watch(queue.descriptor());
     queues_.push_back(&queue);
+}
+
+void poller::remove(fabric::completion_queue& queue) noexcept
+{
+    (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, queue.descriptor(), nullptr);
+    std::erase(queues_, &queue);
 }
 
 void poller::add(source& what)
@@ -78,63 +96,77 @@ void poller::remove(source& what) noexcept
     std::erase(sources_, &what);
 }
 
-void poller::hold() noexcept
+void poller::attach_driver() noexcept
 {
-    if (outstanding_++ == 0 && wake_ != nullptr) {
-        wake_(wake_context_);
-    }
+    require(!driven_, "a poller has one driver");
+    driven_ = true;
 }
 
-void poller::release_hold() noexcept
+void poller::detach_driver() noexcept
 {
-    if (--outstanding_ == 0 && armed_ && wake_ != nullptr) {
-        wake_(wake_context_);
-    }
+    driven_ = false;
+    on_work(nullptr, nullptr);
 }
 
-poller::slot* poller::live_slot(operation_id id) noexcept
+void poller::wake() noexcept
 {
-    const std::uint32_t index = index_of(id);
-    if (index >= options_.operations_max) {
-        return nullptr;
-    }
-    slot& s = slots_[index];
-    return s.destroy != nullptr && s.generation == generation_of(id) ? &s : nullptr;
+    std::exchange(wake_, nullptr)(wake_context_);
 }
 
-void poller::free_slot(slot& s) noexcept
+void poller::deliver_stale(poller& self, slot&, const fabric::work_completion&)
 {
-    std::exchange(s.destroy, nullptr)(s); // not live any more while its destructor runs
-    s.deliver = nullptr;
-    s.generation = (s.generation + 1) & 0x7fff'ffffU;
-    s.next_free = free_head_;
-    free_head_ = static_cast<std::uint32_t>(&s - slots_.get());
-    if (s.counted) {
-        release_hold();
-    }
+    ++self.statistics_.stale_completions;
 }
 
 void poller::release(operation_id id) noexcept
 {
-    if (slot* s = live_slot(id); s != nullptr) {
-        free_slot(*s);
+    const std::uint32_t index = index_of(id);
+    if (index >= options_.operations_max) {
+        return;
+    }
+    slot& s = slots_[index];
+    if (s.kind == &free_kind || s.generation != generation_of(id)) {
+        return;
+    }
+    const auto& kind = *std::exchange(s.kind, &free_kind); // not live any more while its destructor runs
+    kind.destroy(s);
+    recycle(s, index);
+    if (kind.counted) {
+        release_hold();
     }
 }
 
-std::size_t poller::deliver_batch()
+inline void poller::deliver_batch()
 {
-    std::size_t count = 0;
     while (batch_next_ != batch_end_) {
-        const fabric::work_completion completion = batch_[batch_next_++]; // a copy: a handler may poll
-        ++count;
-        ++statistics_.completions;
-        if (slot* s = live_slot(completion.id); s != nullptr) {
-            s->deliver(*this, *s, completion);
-        } else {
-            ++statistics_.stale_completions;
+        const auto& completion = *batch_next_++;
+        const std::uint32_t index = index_of(completion.id);
+        if (index < options_.operations_max) [[likely]] {
+            slot& s = slots_[index];
+            if (s.generation == generation_of(completion.id)) [[likely]] {
+                s.kind->deliver(*this, s, completion);
+                continue;
+            }
         }
+        ++statistics_.stale_completions;
     }
+}
+
+std::size_t poller::deliver_rest()
+{
+    const auto count = static_cast<std::size_t>(batch_end_ - batch_next_);
+    deliver_batch();
     return count;
+}
+
+void poller::deliver_timed()
+{
+    const struct measured {
+        poller& of;
+        time_point begin = of.time_.now();
+        ~measured() { of.statistics_.handler_time += of.time_.now() - begin; }
+    } now{*this};
+    deliver_batch();
 }
 
 std::size_t poller::poll_sources()
@@ -152,14 +184,29 @@ std::size_t poller::poll_sources()
 
 std::size_t poller::poll()
 {
+    const struct turn {
+        std::uint32_t& depth;
+        ~turn() { --depth; }
+    } now{++polling_};
     ++statistics_.turns;
-    std::size_t events = deliver_batch();
-    for (auto* queue : queues_) {
-        batch_next_ = 0;
-        batch_end_ = queue->poll(batch_);
-        events += deliver_batch();
+    std::size_t events = batch_next_ != batch_end_ ? deliver_rest() : 0;
+    for (std::size_t i = 0; i < queues_.size(); ++i) { // a handler may add or remove queues
+        const auto got = queues_[i]->poll({batch_.get(), options_.batch_max});
+        if (got == 0) {
+            continue;
+        }
+        events += got;
+        statistics_.completions += got;
+        ++statistics_.batches[static_cast<std::size_t>(std::bit_width(static_cast<std::uint32_t>(got)))];
+        batch_next_ = batch_.get();
+        batch_end_ = batch_next_ + got;
+        if (options_.time_handlers) [[unlikely]] {
+            deliver_timed();
+        } else {
+            deliver_batch();
+        }
     }
-    if (--turns_until_sources_ == 0) {
+    if (--turns_until_sources_ == 0) [[unlikely]] {
         events += poll_sources();
     }
     return events;
@@ -182,7 +229,6 @@ error_code poller::arm()
 {
     turns_until_sources_ = 1; // the last poll before sleeping looks at everything
     set_alarm(timers_.next());
-    armed_ = true;
     for (auto* queue : queues_) {
         if (const auto error = queue->arm(); error.failed()) {
             return error;
@@ -193,7 +239,6 @@ error_code poller::arm()
 
 void poller::acknowledge()
 {
-    armed_ = false;
     timers_.unwatch();
     std::uint64_t expirations = 0;
     (void)!::read(timer_descriptor_, &expirations, sizeof expirations);

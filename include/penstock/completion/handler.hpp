@@ -18,9 +18,11 @@ namespace penstock::completion {
 template <class Handler, class... Args>
 void call_handler(Handler&& handler, const boost::asio::any_io_executor& home, Args&&... args)
 {
-    const auto wanted = boost::asio::get_associated_executor(handler, home);
+    // A handler without an executor of its own gets `home` itself back, of which no copy is made: each counts references.
+    const auto& wanted
+        = boost::asio::associated_executor<std::decay_t<Handler>, boost::asio::any_io_executor>::get(handler, home);
     if constexpr (std::is_same_v<std::decay_t<decltype(wanted)>, boost::asio::any_io_executor>) {
-        if (wanted == home) {
+        if (&wanted == &home || wanted == home) {
             std::forward<Handler>(handler)(std::forward<Args>(args)...);
             return;
         }
@@ -31,7 +33,8 @@ void call_handler(Handler&& handler, const boost::asio::any_io_executor& home, A
         }
     }
     // A plain function: one with an associated executor would be dispatched to it again.
-    boost::asio::dispatch(wanted,
+    const auto elsewhere = wanted; // it may be the handler's own, which moves
+    boost::asio::dispatch(elsewhere,
         [handler = std::decay_t<Handler>(std::forward<Handler>(handler)),
             values = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
             std::apply(std::move(handler), std::move(values));

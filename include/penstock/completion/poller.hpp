@@ -41,7 +41,9 @@ protected:
 
 struct poller_options {
     std::uint32_t operations_max = 16'384; ///< operations in flight at most
-    std::uint32_t source_interval = 64;    ///< sources get every n-th turn: each costs a system call
+    std::uint32_t source_interval = 64;    ///< sources and timers get every n-th turn: each source costs a system call
+    std::uint32_t batch_max = 64;          ///< completions taken from each queue in a turn; at most 4,095
+    bool time_handlers = false;            ///< poller_statistics::handler_time, for two readings of the clock per batch
 };
 
 struct poller_statistics {
@@ -49,14 +51,19 @@ struct poller_statistics {
     std::uint64_t completions = 0;
     std::uint64_t stale_completions = 0; ///< of operations that had ended
     std::uint64_t operations = 0;        ///< started
+    /// What polls of a queue gave: batches[n] of 2^(n-1) to 2^n - 1 completions. Those that gave nothing are not counted.
+    std::array<std::uint64_t, 13> batches{};
+    duration handler_time{}; ///< in the handlers of completions; zero unless poller_options::time_handlers
 };
 
+/// Ownership: a driver, and whatever has operations here, is destroyed before it; queues and sources after it, or once removed.
+/// Never inside its own poll(). Breaking the rule about drivers or poll() ends the program with a message.
 /// Threads: one. Allocation: none after construction, apart from add().
 class poller {
 public:
     static constexpr std::size_t inline_bytes = 256;
 
-    /// Throws system_error when no descriptor can be made.
+    /// Throws system_error: invalid_argument (an option of 0, or too many operations); errno when no descriptor can be made.
     poller(clock& time, const poller_options& options);
     poller(const poller&) = delete;
     poller& operator=(const poller&) = delete;
@@ -64,6 +71,7 @@ public:
     ~poller();
 
     void add(fabric::completion_queue& queue);
+    void remove(fabric::completion_queue& queue) noexcept; ///< nothing may be in flight on it
     void add(source& what);
     void remove(source& what) noexcept;
 
@@ -81,7 +89,8 @@ public:
     ///     void complete(const fabric::work_completion&);  the last one ended; called once, on a moved-out object
     ///                                                     whose slot is free again
     /// or, with `static constexpr bool persistent = true`, only complete(), called for every completion until release(),
-    /// which it may call itself as its last act. An exception of theirs leaves through poll(); nothing else is lost by it.
+    /// which it may call itself as its last act. The completion they are given is valid until they call poll() themselves.
+    /// An exception of theirs leaves through poll() and takes nothing along but this operation: the next turn goes on.
     /// Errors: errc::send_queue_full when all slots are taken.
     template <class Operation, class... Args>
     result<operation_id> start(Args&&... args);
@@ -98,27 +107,46 @@ public:
 
     /// One-shot operations and holds: a driver runs while this is not zero.
     std::size_t outstanding() const noexcept { return outstanding_; }
-    void hold() noexcept;
-    void release_hold() noexcept;
-    /// Called when outstanding() leaves zero, and when it reaches zero while the poller is armed: a driver that sleeps must
-    /// then look again.
+    void hold() noexcept
+    {
+        if (outstanding_++ == 0 && wake_ != nullptr) [[unlikely]] {
+            wake();
+        }
+    }
+    void release_hold() noexcept
+    {
+        if (--outstanding_ == 0 && wake_ != nullptr) [[unlikely]] {
+            wake();
+        }
+    }
+
+    /// For a driver that does not poll: `wake` is called once, at the next change of outstanding() from or to zero.
     void on_work(void (*wake)(void*), void* context) noexcept
     {
         wake_ = wake;
         wake_context_ = context;
     }
+    /// A driver has the poller's ear until it detaches.
+    void attach_driver() noexcept;
+    void detach_driver() noexcept;
 
     clock& time() noexcept { return time_; }
     timer_queue& timers() noexcept { return timers_; }
     const poller_statistics& statistics() const noexcept { return statistics_; }
 
 private:
+    struct slot;
+
+    /// What is in a slot.
+    struct slot_kind {
+        void (*deliver)(poller&, slot&, const fabric::work_completion&);
+        void (*destroy)(slot&) noexcept;
+        bool counted;
+    };
     struct slot {
+        const slot_kind* kind = &free_kind;
         std::uint32_t generation = 0;
         std::uint32_t next_free = 0;
-        void (*deliver)(poller&, slot&, const fabric::work_completion&) = nullptr;
-        void (*destroy)(slot&) noexcept = nullptr;
-        bool counted = false;
         alignas(std::max_align_t) std::byte storage[inline_bytes];
     };
 
@@ -135,12 +163,35 @@ private:
         return std::launder(reinterpret_cast<Operation*>(s.storage));
     }
     template <class Operation>
+    static constexpr bool is_persistent = requires
+    {
+        Operation::persistent;
+    };
+    template <class Operation>
     static void deliver_to(poller& self, slot& s, const fabric::work_completion& completion);
+    template <class Operation>
+    static void destroy_in(slot& s) noexcept
+    {
+        object<Operation>(s)->~Operation();
+    }
+    template <class Operation>
+    static constexpr slot_kind kind_of{&deliver_to<Operation>, &destroy_in<Operation>, !is_persistent<Operation>};
+    static void deliver_stale(poller& self, slot& s, const fabric::work_completion& completion);
+    static const slot_kind free_kind;
 
-    slot* live_slot(operation_id id) noexcept;
-    void free_slot(slot& s) noexcept;
+    /// The object in it is destroyed already.
+    void recycle(slot& s, std::uint32_t index) noexcept
+    {
+        s.kind = &free_kind;
+        s.generation = (s.generation + 1) & 0x7fff'ffffU;
+        s.next_free = free_head_;
+        free_head_ = index;
+    }
+    void wake() noexcept;
     void watch(int descriptor);
-    std::size_t deliver_batch();
+    void deliver_batch();
+    std::size_t deliver_rest();
+    void deliver_timed();
     void set_alarm(time_point next) noexcept;
     std::size_t poll_sources();
 
@@ -150,16 +201,17 @@ private:
     std::vector<fabric::completion_queue*> queues_;
     std::vector<source*> sources_;
     // A member, so that a handler that throws, or polls, strands nobody: the rest is delivered by the next turn.
-    std::array<fabric::work_completion, 64> batch_{};
-    std::size_t batch_next_ = 0;
-    std::size_t batch_end_ = 0;
+    std::unique_ptr<fabric::work_completion[]> batch_;
+    fabric::work_completion* batch_next_ = nullptr;
+    fabric::work_completion* batch_end_ = nullptr;
     std::unique_ptr<slot[]> slots_;
     std::uint32_t free_head_ = no_slot;
+    std::uint32_t turns_until_sources_ = 1;
     std::size_t outstanding_ = 0;
     void (*wake_)(void*) = nullptr;
     void* wake_context_ = nullptr;
-    std::uint32_t turns_until_sources_ = 1;
-    bool armed_ = false;
+    std::uint32_t polling_ = 0; // poll() calls on the stack
+    bool driven_ = false;
     int epoll_ = -1;
     int timer_descriptor_ = -1;
     poller_statistics statistics_;
@@ -177,14 +229,9 @@ result<operation_id> poller::start(Args&&... args)
     slot& s = slots_[index];
     ::new (static_cast<void*>(s.storage)) Operation{std::forward<Args>(args)...};
     free_head_ = s.next_free;
-    s.deliver = &poller::deliver_to<Operation>;
-    s.destroy = [](slot& ended) noexcept { object<Operation>(ended)->~Operation(); };
+    s.kind = &kind_of<Operation>;
     ++statistics_.operations;
-    s.counted = !requires
-    {
-        Operation::persistent;
-    };
-    if (s.counted) {
+    if constexpr (!is_persistent<Operation>) {
         hold();
     }
     return (std::uint64_t{s.generation} << 24U) | index;
@@ -194,7 +241,7 @@ template <class Operation>
 void poller::deliver_to(poller& self, slot& s, const fabric::work_completion& completion)
 {
     Operation& operation = *object<Operation>(s);
-    if constexpr (requires { Operation::persistent; }) {
+    if constexpr (is_persistent<Operation>) {
         operation.complete(completion);
     } else {
         if ((completion.id & last_request) == 0) {
@@ -202,7 +249,10 @@ void poller::deliver_to(poller& self, slot& s, const fabric::work_completion& co
             return;
         }
         Operation ended(std::move(operation));
-        self.free_slot(s);
+        s.kind = &free_kind; // not live any more while its destructor runs
+        operation.~Operation();
+        self.recycle(s, index_of(completion.id));
+        self.release_hold();
         ended.complete(completion);
     }
 }

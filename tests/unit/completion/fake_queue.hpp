@@ -22,6 +22,7 @@ private:
 
 class fake_queue final : public fabric::completion_queue {
 public:
+    fake_queue() = default;
     ~fake_queue() override { ::close(descriptor_); }
 
     void put(std::uint64_t id, completion_status status = completion_status::success)

@@ -141,6 +141,40 @@ TEST_CASE("a handler that throws leaves through run(), and the next run() goes o
     CHECK(second.completions == 1);
 }
 
+TEST_CASE("busy never sleeps, event does after one idle turn, and both count their turns")
+{
+    world w{std::chrono::microseconds(0)};
+    w.driver.reset();
+    w.polled.hold();
+    SECTION("busy")
+    {
+        w.driver.emplace(w.context.get_executor(), w.polled, poll_options::busy());
+        w.run_until([&] { return w.driver->statistics().spins >= 1'000; });
+        CHECK(w.driver->statistics().sleeps == 0);
+        CHECK(w.driver->statistics().posts >= 1'000 / poll_options{}.turns_per_post);
+    }
+    SECTION("event")
+    {
+        w.driver.emplace(w.context.get_executor(), w.polled, poll_options::event());
+        w.sleep();
+        CHECK(w.driver->statistics().spins == 1);
+        CHECK(w.driver->statistics().posts == 1);
+    }
+    w.polled.release_hold();
+    w.run();
+}
+
+TEST_CASE("poll options out of range are refused")
+{
+    world w{std::chrono::microseconds(0)};
+    w.driver.reset();
+    CHECK_THROWS_AS(asio_driver(w.context.get_executor(), w.polled, {std::chrono::microseconds(0), 0}), system_error);
+    CHECK_THROWS_AS(
+        asio_driver(w.context.get_executor(), w.polled, {std::chrono::microseconds(0), 1, 0}), system_error);
+    w.driver.emplace(w.context.get_executor(), w.polled, poll_options{});
+    w.run();
+}
+
 TEST_CASE("a driver destroyed while it sleeps, or is due, leaves nothing in the executor")
 {
     world w{std::chrono::microseconds(0)};

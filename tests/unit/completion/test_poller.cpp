@@ -1,6 +1,7 @@
 #include "fake_queue.hpp"
 #include "support/catch.hpp"
 
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -145,9 +146,89 @@ TEST_CASE("a poller destroys what is still in flight")
     CHECK(held.use_count() == 1);
 }
 
+TEST_CASE("several queues share a poller's turn, each with a bounded batch")
+{
+    manual_clock time;
+    std::vector<fake_queue> queues(3);
+    poller polled{time, {64, 4, 5}};
+    for (auto& each : queues) {
+        polled.add(each);
+    }
+    recorded seen;
+    for (std::size_t i = 0; i != 3; ++i) {
+        for (std::size_t n = 0; n != 6 * i; ++n) { // 0, 6 and 12 of them
+            queues[i].put(polled.start<recording>(&seen).value() | last_request);
+        }
+    }
+    CHECK(polled.poll() == 10);
+    CHECK(polled.poll() == 6);
+    CHECK(polled.poll() == 2);
+    CHECK(polled.poll() == 0);
+    CHECK(seen.completions == 18);
+    const auto& counted = polled.statistics();
+    CHECK(counted.completions == 18);
+    CHECK(counted.batches[1] == 1); // of one
+    CHECK(counted.batches[2] == 1); // of two
+    CHECK(counted.batches[3] == 3); // of five
+    CHECK(counted.handler_time == duration(0));
+}
+
+TEST_CASE("a handler may poll, add a queue, and remove one")
+{
+    world w;
+    fake_queue more;
+    struct acting {
+        std::function<void()> act;
+        void failed(const fabric::work_completion&) {}
+        void complete(const fabric::work_completion&) { act(); }
+    };
+    recorded seen;
+    w.queue.put(w.polled
+                    .start<acting>([&] {
+                        w.polled.add(more);
+                        w.polled.remove(w.queue);
+                        CHECK(w.polled.poll() == 2);
+                    })
+                    .value()
+        | last_request);
+    w.queue.put(w.polled.start<recording>(&seen).value() | last_request);
+    more.put(w.polled.start<recording>(&seen).value() | last_request);
+    (void)w.polled.poll();
+    CHECK(seen.completions == 2);
+    w.queue.put(w.polled.start<recording>(&seen).value() | last_request);
+    CHECK(w.polled.poll() == 0);
+}
+
+TEST_CASE("the time in handlers is taken when it is asked for, of those that throw too")
+{
+    manual_clock time;
+    fake_queue queue;
+    poller polled{time, {4, 2, 64, true}};
+    polled.add(queue);
+    struct slow {
+        manual_clock* time;
+        bool fails;
+        void failed(const fabric::work_completion&) {}
+        void complete(const fabric::work_completion&)
+        {
+            time->advance(std::chrono::seconds(1));
+            if (fails) {
+                throw std::runtime_error("a handler's");
+            }
+        }
+    };
+    queue.put(polled.start<slow>(&time, false).value() | last_request);
+    queue.put(polled.start<slow>(&time, true).value() | last_request);
+    CHECK_THROWS_AS(polled.poll(), std::runtime_error);
+    CHECK(polled.statistics().handler_time == std::chrono::seconds(2));
+}
+
 TEST_CASE("options out of range are refused")
 {
     manual_clock time;
+    CHECK_THROWS_AS(poller(time, {1, 1, 0}), system_error);
+    CHECK_THROWS_AS(poller(time, {1, 1, 4'096}), system_error);
+    CHECK_NOTHROW(poller(time, {1, 1, 4'095}));
     CHECK_THROWS_AS(poller(time, {0, 1}), system_error);
     CHECK_THROWS_AS(poller(time, {1, 0}), system_error);
     CHECK_THROWS_AS(poller(time, {(1U << 24U) + 1, 1}), system_error);
