@@ -225,6 +225,7 @@ void acceptor::state::open_data(fabric::transport kind, fabric::connection_event
     fabric::connect_options wanted;
     wanted.path.initiator_depth = control_lane_options().reads;
     wanted.path.responder_resources = control_lane_options().reads;
+    wanted.path.rnr_retry_count = 0; // with credits there is always a receive: a peer without one breaks the protocol
     if (const auto error = link.accept(opened.pair(), wanted); error.failed()) {
         opened.fail(error);
     }

@@ -2,34 +2,33 @@
 
 #include "event_router.hpp"
 
-#include <algorithm>
-#include <array>
 #include <cassert>
 
 namespace penstock::connection {
-
-struct lane::receive_operation {
-    static constexpr bool persistent = true;
-    lane* owner;
-    std::uint32_t index;
-    void complete(const fabric::work_completion& completion) { owner->received(index, completion); }
-};
 
 lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
     : runtime_(rt)
     , device_(device)
     , options_(options)
+    , credits_(options.receives)
+    , receives_(std::make_unique<receive_memory>())
     , down_timer_([this] {
         runtime_.poller().release_hold();
         if (auto call = std::exchange(on_down_, nullptr)) {
             call(why_);
         }
     })
-{}
+{
+    receives_->owner = this;
+}
 
 lane::~lane()
 {
     dismantle();
+    receives_->owner = nullptr;
+    if (receives_->kept != 0) {
+        (void)receives_.release(); // the last message that is kept destroys it
+    }
 }
 
 void lane::dismantle() noexcept
@@ -45,10 +44,17 @@ void lane::dismantle() noexcept
         runtime_.poller().release(id);
     }
     receive_operations_.clear();
+    for (const auto id : credit_operations_) {
+        runtime_.poller().release(id);
+    }
+    credit_operations_.clear();
 }
 
 result<std::unique_ptr<lane>> lane::create(runtime& rt, runtime_device& device, const lane_options& options)
 {
+    if (options.credits && (options.receives == 0 || options.receives > message_credits::granted_max)) {
+        return make_error_code(errc::invalid_argument);
+    }
     std::unique_ptr<lane> made(new lane(rt, device, options));
     if (const auto error = made->allocate(); error.failed()) {
         made->receives_in_flight_ = 0; // nothing can arrive on a pair that was never connected
@@ -57,54 +63,24 @@ result<std::unique_ptr<lane>> lane::create(runtime& rt, runtime_device& device, 
     return made;
 }
 
-result<std::vector<message_slot>> lane::carve(std::uint32_t count, std::uint32_t bytes)
-{
-    std::vector<message_slot> slots;
-    slots.reserve(count);
-    std::size_t offset = 0;
-    const memory::buffer* home = nullptr;
-    while (slots.size() != count) {
-        if (home == nullptr || offset + bytes > home->size()) {
-            auto more = runtime_.messages().acquire();
-            if (!more) {
-                return more.error();
-            }
-            if (more->size() < bytes) {
-                return make_error_code(errc::message_too_long);
-            }
-            memory_.push_back(std::move(*more));
-            home = &memory_.back();
-            offset = 0;
-        }
-        const auto piece = home->slice(offset, bytes);
-        slots.push_back({piece.bytes(), piece.segment(device_.index).lkey, static_cast<std::uint32_t>(slots.size())});
-        offset += bytes;
-    }
-    return slots;
-}
-
 error_code lane::allocate()
 {
-    memory_.reserve(options_.receives + options_.sends);
-    auto receives = carve(options_.receives, options_.receive_bytes);
-    if (!receives) {
-        return receives.error();
+    if (const auto error = allocate_messages(); error.failed()) {
+        return error;
     }
-    auto sends = carve(options_.sends, options_.send_bytes);
-    if (!sends) {
-        return sends.error();
+    if (const auto error = allocate_pair(); error.failed()) {
+        return error;
     }
-    receives_ = std::move(*receives);
-    messages_ = std::move(*sends);
-    for (std::uint32_t index = options_.sends; index-- != 0;) {
-        free_messages_.push_back(index);
-    }
+    return start_receives();
+}
 
+error_code lane::allocate_pair()
+{
     fabric::queue_pair_options wanted;
     wanted.send_completions = device_.completions.get();
     wanted.receive_completions = device_.completions.get();
-    wanted.send_depth = options_.send_depth;
-    wanted.receive_depth = options_.receives;
+    wanted.send_depth = options_.send_depth + static_cast<std::uint32_t>(credit_messages_.size());
+    wanted.receive_depth = static_cast<std::uint32_t>(receives_->slots.size());
     wanted.send_segments_max = 2;
     auto pair = device_.domain->create_queue_pair(wanted);
     if (!pair) {
@@ -119,52 +95,7 @@ error_code lane::allocate()
         free_windows_.push_back(window->get());
         windows_.push_back(std::move(*window));
     }
-    for (std::uint32_t index = 0; index != options_.receives; ++index) {
-        auto id = runtime_.poller().start<receive_operation>(this, index);
-        if (!id) {
-            return id.error();
-        }
-        receive_operations_.push_back(*id);
-        if (const auto error = post_receive(index); error.failed()) {
-            return error;
-        }
-    }
     return {};
-}
-
-error_code lane::post_receive(std::uint32_t index)
-{
-    const std::array segments{receives_[index].segment(options_.receive_bytes)};
-    const std::array requests{fabric::receive_request{receive_operations_[index], segments}};
-    const auto posted = pair_->post_receive(requests);
-    receives_in_flight_ += posted.posted == 1 ? 1U : 0U;
-    return posted.error;
-}
-
-void lane::received(std::uint32_t index, const fabric::work_completion& completion)
-{
-    --receives_in_flight_;
-    if (completion.status != completion_status::success) {
-        fail(completion.status == completion_status::flushed ? make_error_code(errc::connection_lost)
-                                                             : make_error_code(completion.status));
-        check_idle();
-        return;
-    }
-    if (retiring_ || failed_) {
-        check_idle();
-        return;
-    }
-    if (completion.operation == fabric::completion_opcode::receive_write_immediate) {
-        if (on_immediate_) { // its bytes are not in the receive
-            on_immediate_(completion.immediate_data, completion.byte_count);
-        }
-    } else if (on_message_) {
-        on_message_(std::span<const std::byte>(receives_[index].bytes).first(completion.byte_count));
-    }
-    if (!failed_ && post_receive(index).failed()) {
-        fail(errc::lane_error);
-    }
-    check_idle();
 }
 
 void lane::attach(
@@ -205,8 +136,15 @@ error_code lane::post(std::span<const fabric::send_request> requests)
     if (count > send_room()) {
         return errc::send_queue_full;
     }
+    const auto before = credits_;
+    if (options_.credits) {
+        if (const auto error = stamp(requests); error.failed()) {
+            return error;
+        }
+    }
     auto posted = pair_->post_send(requests);
     if (posted.error.failed() && posted.posted == 0) {
+        credits_ = before;
         return posted.error;
     }
     sends_in_flight_ += count;
@@ -223,16 +161,6 @@ void lane::ended(std::uint32_t requests) noexcept
 {
     sends_in_flight_ -= requests;
     check_idle();
-}
-
-result<message_slot> lane::acquire_message() noexcept
-{
-    if (free_messages_.empty()) {
-        return make_error_code(errc::send_queue_full);
-    }
-    const auto index = free_messages_.back();
-    free_messages_.pop_back();
-    return messages_[index];
 }
 
 result<fabric::memory_window*> lane::acquire_window() noexcept

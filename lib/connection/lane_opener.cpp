@@ -69,6 +69,10 @@ error_code lane_opener::connect()
     wanted.private_data = private_data_;
     wanted.path.initiator_depth = options_.reads;
     wanted.path.responder_resources = options_.reads;
+    if (options_.credits) {
+        wanted.path.rnr_retry_count
+            = 0; // with credits there is always a receive: a peer without one breaks the protocol
+    }
     return link->connect(lane_->pair(), wanted);
 }
 

@@ -19,13 +19,21 @@ inline lane_options control_lane_options()
     return shape;
 }
 
+/// Messages each side may send ahead of the other's credits. One more than the depth: who answers a message inside its handler does
+/// not give that one's credit back with the answer.
+inline std::uint32_t messages_granted(std::uint32_t depth)
+{
+    return depth + 1;
+}
+
 /// A request is a bind and a send; the window is invalidated by a third request while the slot's next one may already be
 /// under way.
 inline lane_options client_data_lane_options(std::uint32_t depth, const message_limits& messages)
 {
     lane_options shape;
     shape.send_depth = 4 * depth;
-    shape.receives = depth;
+    shape.credits = true;
+    shape.receives = messages_granted(depth);
     shape.receive_bytes = messages.response_bytes;
     shape.sends = depth;
     shape.send_bytes = messages.request_bytes;
@@ -39,7 +47,8 @@ inline lane_options server_data_lane_options(std::uint32_t depth, const message_
 {
     lane_options shape;
     shape.send_depth = 4 * depth;
-    shape.receives = depth;
+    shape.credits = true;
+    shape.receives = messages_granted(depth);
     shape.receive_bytes = messages.request_bytes;
     shape.sends = 2 * depth;
     shape.send_bytes = messages.response_bytes;

@@ -4,6 +4,8 @@
 // what is in flight, without which it cannot be destroyed safely.
 
 #include <penstock/completion/poller.hpp>
+#include <penstock/connection/message_credits.hpp>
+#include <penstock/connection/received_message.hpp>
 #include <penstock/connection/runtime.hpp>
 #include <penstock/fabric/device.hpp>
 #include <penstock/memory/memory_pool.hpp>
@@ -17,24 +19,27 @@
 namespace penstock::connection {
 
 struct lane_options {
-    std::uint32_t send_depth = 64; ///< work requests on the send queue
-    std::uint32_t receives = 8;
-    std::uint32_t receive_bytes = 512; ///< longest message received
+    std::uint32_t send_depth = 64;     ///< work requests on the send queue
+    bool credits = false;              ///< a data lane: messages have a header, and none is sent that has no receive
+    std::uint32_t receives = 8;        ///< with credits: what each side grants the other, equal on both
+    std::uint32_t receive_bytes = 512; ///< longest message received, without its header
     std::uint32_t sends = 8;
-    std::uint32_t send_bytes = 512; ///< longest message sent
+    std::uint32_t send_bytes = 512; ///< longest message sent, without its header
     std::uint32_t windows = 0;
     std::uint8_t reads = 16; ///< one-sided reads outstanding, each direction
 };
 
-/// Registered memory for one message to send.
+/// Registered memory for one message to send, behind room for its header where it has one.
 struct message_slot {
     std::span<std::byte> bytes{};
     std::uint32_t lkey = 0;
     std::uint32_t index = 0;
+    std::uint32_t header = 0; ///< bytes of it
 
+    /// The header and `length` bytes of the message.
     fabric::local_segment segment(std::size_t length) const noexcept
     {
-        return {bytes.data(), static_cast<std::uint32_t>(length), lkey};
+        return {bytes.data() - header, static_cast<std::uint32_t>(header + length), lkey};
     }
 };
 
@@ -43,7 +48,8 @@ struct message_slot {
 /// Threads: the runtime's executor. Allocation: none after creation.
 class lane {
 public:
-    /// Called with each message; the bytes are valid during the call, then the receive is posted again.
+    /// Called with each message, without its header; the bytes are valid during the call, then the receive is posted again, unless
+    /// the message was kept.
     using message_handler = std::function<void(std::span<const std::byte>)>;
     /// Called for each of the peer's writes with immediate, whose bytes are visible then.
     using immediate_handler = std::function<void(std::uint32_t immediate_data, std::uint32_t bytes)>;
@@ -65,13 +71,20 @@ public:
     void attach(
         std::unique_ptr<fabric::connection> link, std::function<void(const fabric::connection_event&)> established);
 
-    /// Posts all or nothing and counts the requests as in flight until ended().
-    /// Errors: lane_error (in ERROR), send_queue_full, or what the queue pair says; a partial post moves it to ERROR.
+    /// Keeps the message whose handler is running, beyond the call. Needs credits; once for each message.
+    received_message keep_message() noexcept;
+
+    /// Posts all or nothing and counts the requests as in flight until ended(). With credits a send's first segment begins with
+    /// room for the header, which is written here; each send and each write with immediate data spends a credit.
+    /// Errors: lane_error (in ERROR), send_queue_full (no room, or no credit), invalid_argument (a send without room for its header),
+    /// or what the queue pair says; a partial post moves it to ERROR.
     error_code post(std::span<const fabric::send_request> requests);
     void ended(std::uint32_t requests) noexcept;
 
     /// Free room on the send queue, in requests.
     std::uint32_t send_room() const noexcept { return options_.send_depth - sends_in_flight_; }
+    /// Messages that may be sent before the peer gives back more. Only with credits.
+    std::uint32_t send_credits() const noexcept { return credits_.available(); }
 
     /// Errors: send_queue_full.
     result<message_slot> acquire_message() noexcept;
@@ -92,27 +105,47 @@ public:
 
 private:
     friend class penstock::runtime;
+    friend class received_message;
     struct receive_operation;
+    struct credit_operation;
 
     lane(runtime& rt, runtime_device& device, const lane_options& options);
     void dismantle() noexcept;
     error_code allocate();
-    result<std::vector<message_slot>> carve(std::uint32_t count, std::uint32_t bytes);
+    error_code allocate_messages();
+    result<message_slot> carve(std::uint32_t bytes);
+    error_code allocate_pair();
+    error_code start_receives();
     error_code post_receive(std::uint32_t index);
     void received(std::uint32_t index, const fabric::work_completion& completion);
+    void arrived(std::uint32_t index, const fabric::work_completion& completion);
+    void deliver(receive_slot& slot, const fabric::work_completion& completion);
+    void receive_again(std::uint32_t index) noexcept;
+    void return_credits() noexcept;
+    void credit_sent(std::uint32_t index, const fabric::work_completion& completion) noexcept;
+    error_code stamp(std::span<const fabric::send_request> requests) noexcept;
     void handle(const fabric::connection_event& event);
     void begin_retirement(std::function<void()> idle) noexcept;
     void check_idle() noexcept;
-    bool idle() const noexcept { return sends_in_flight_ == 0 && receives_in_flight_ == 0; }
+    bool idle() const noexcept
+    {
+        return sends_in_flight_ == 0 && receives_in_flight_ == 0 && free_credits_.size() == credit_messages_.size();
+    }
 
     runtime& runtime_;
     runtime_device& device_;
     lane_options options_;
-    std::vector<memory::buffer> memory_;
-    std::vector<message_slot> receives_;
+    message_credits credits_;
+    std::unique_ptr<receive_memory>
+        receives_;           // also holds what is sent from; outlives this lane while messages are kept
+    std::size_t carved_ = 0; // bytes of its last buffer
     std::vector<message_slot> messages_;
     std::vector<std::uint32_t> free_messages_;
+    std::vector<message_slot> credit_messages_;
+    std::vector<std::uint32_t> free_credits_;
     std::vector<completion::operation_id> receive_operations_;
+    std::vector<completion::operation_id> credit_operations_;
+    receive_slot* delivering_ = nullptr; // the message whose handler is running, unless it was kept
     message_handler on_message_;
     immediate_handler on_immediate_;
     down_handler on_down_;
