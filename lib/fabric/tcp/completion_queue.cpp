@@ -165,8 +165,10 @@ void completion_queue::progress()
         read_ready();
         return;
     }
+    const bool all = std::exchange(look_at_all_, false);
     for (auto* pair : pairs_)
-        pair->turn_input(input_);
+        if (all || pair->is_due())
+            pair->turn_input(input_);
 }
 
 void completion_queue::look_at_links()
@@ -216,6 +218,7 @@ error_code completion_queue::arm(bool solicited_only)
 {
     // What is deferred to the next turn must not wait for one that may not come.
     give_output_turns();
+    look_at_all_ = true;
     auto wakes_at = time_point_never;
     for (auto* pair : pairs_) {
         watch_pair(*pair);
@@ -240,6 +243,7 @@ error_code completion_queue::arm(bool solicited_only)
 void completion_queue::acknowledge()
 {
     clear_event(signal_->event.get());
+    look_at_all_ = true;
     if (std::exchange(timer_set_, false))
         disarm_timer(timer_.get());
 }

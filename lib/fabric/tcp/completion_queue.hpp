@@ -107,6 +107,7 @@ private:
     bool overrun_ = false; // completions were lost: dead
     bool overrun_unhandled_ = false;
     bool timer_set_ = false;
+    bool look_at_all_ = false; // who sleeps, or slept, must not miss what a quiet socket has
 
     std::vector<completion_entry> ring_;
     std::uint64_t first_ = 0;

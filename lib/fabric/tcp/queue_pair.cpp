@@ -133,6 +133,7 @@ void queue_pair::mark()
 post_result queue_pair::post_send(std::span<const send_request> requests)
 {
     post_result result;
+    quiet_reads_ = 0; // an answer will come
     if (!errored_)
         look_at_link();
     if (!errored_ && link_->reached() != link::phase::established) {

@@ -70,6 +70,8 @@ public:
 
     /// Takes note of what the channel's thread did.
     void look_at_link();
+    /// Asking a socket costs a system call: one to which nothing has come for a while is asked every now and then only.
+    bool is_due() noexcept { return quiet_reads_ < quiet_reads_max || ++turns_ % quiet_interval == 0; }
     /// Reads what has come, lands it and completes.
     void turn_input(input_scratch& scratch);
     /// Writes what may go; `alone`: also an acknowledgement with nothing to ride on.
@@ -95,6 +97,8 @@ private:
     enum class landing : std::uint8_t { request, response, discard };
 
     static constexpr std::uint64_t batch_bytes = 1U << 20U;
+    static constexpr std::uint32_t quiet_reads_max = 64;
+    static constexpr std::uint32_t quiet_interval = 16;
 
     void adopt();
     void mark();
@@ -169,6 +173,8 @@ private:
     std::uint32_t current_written_ = 0; // of header and payload
     std::uint32_t acknowledged_ = 0;    // last acknowledgement given to the socket
 
+    std::uint32_t quiet_reads_ = 0; // that found nothing, since something came or was posted
+    std::uint32_t turns_ = 0;
     std::size_t header_have_ = 0;
     header_buffer header_{};
     landing landing_ = landing::discard;

@@ -72,8 +72,10 @@ bool queue_pair::receive_once(input_scratch& scratch)
     if (got <= 0) {
         if (got == 0 || (errno != EAGAIN && errno != EINTR))
             peer_closed();
+        quiet_reads_ += quiet_reads_ < quiet_reads_max ? 1U : 0U;
         return false;
     }
+    quiet_reads_ = 0;
     auto bytes = static_cast<std::size_t>(got);
     const bool full = bytes == direct + staged;
     if (direct != 0) {
