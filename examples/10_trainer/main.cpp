@@ -1,4 +1,4 @@
-// 01_trainer URI COPY [SAMPLES [TRANSPORT]]
+// 10_trainer URI COPY [SAMPLES [TRANSPORT]]
 //
 // What a trainer's data loader does: random samples of one archive, many at once, straight into registered memory. COPY is the
 // same archive as a local file: every byte that arrives is compared with it. See README.md.
@@ -158,7 +158,7 @@ private:
             ++verified_;
             bytes_ += length;
         } else if (++mismatches_ <= mismatches_shown) {
-            std::fprintf(stderr, "01_trainer: the sample of %zu bytes at %llu is not what the copy has there\n", length,
+            std::fprintf(stderr, "10_trainer: the sample of %zu bytes at %llu is not what the copy has there\n", length,
                 static_cast<unsigned long long>(offset));
         }
     }
@@ -189,7 +189,7 @@ private:
 arguments parse(std::span<char*> given)
 {
     if (given.size() < 3 || given.size() > 5) {
-        throw std::invalid_argument("usage: 01_trainer URI COPY [SAMPLES [auto|verbs|tcp]]");
+        throw std::invalid_argument("usage: 10_trainer URI COPY [SAMPLES [auto|verbs|tcp]]");
     }
     arguments wanted;
     wanted.archive = penstock::storage::parse_uri(given[1]).value();
@@ -227,6 +227,6 @@ try {
     io.run();
     return training.all_equal() ? 0 : 1;
 } catch (const std::exception& thrown) {
-    std::fprintf(stderr, "01_trainer: %s\n", thrown.what());
+    std::fprintf(stderr, "10_trainer: %s\n", thrown.what());
     return 1;
 }
