@@ -18,6 +18,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace transfer_perf {
@@ -60,7 +61,12 @@ public:
         }
     }
 
-    void answered() { finished(0, {}); }
+    void answered(error_code error = {})
+    {
+        if (std::exchange(asked_, false)) {
+            finished(0, error);
+        }
+    }
 
     void print(const penstock::connection::connection_properties& over)
     {
@@ -113,7 +119,14 @@ private:
         }
         if (now < ends_ && !failure_.failed()) {
             post(slot, now);
-        } else if (--outstanding_ == 0) {
+        } else {
+            ended_one();
+        }
+    }
+
+    void ended_one()
+    {
+        if (--outstanding_ == 0) {
             asio::post(runtime_.executor(), std::move(ended_));
         }
     }
@@ -126,12 +139,21 @@ private:
         switch (with_.what) {
         case operation::read: transfer::async_read(lane_, local, remote(), next{this, slot}); break;
         case operation::write: transfer::async_write(lane_, local, remote(), next{this, slot}); break;
-        case operation::send:
-            // It has come back when the answer has: the connection's message handler calls answered().
-            transfer::async_send(
-                lane_, local, [this](error_code error) { failure_ = error.failed() ? error : failure_; });
-            break;
+        case operation::send: ask(); break;
         }
+    }
+
+    // It has come back when the answer has: the connection's message handler calls answered().
+    void ask()
+    {
+        const auto slot = lane_.acquire_message().value();
+        ++outstanding_;
+        asked_ = true;
+        transfer::async_send(lane_, slot.segment(with_.size), [this, slot](error_code error) {
+            lane_.release_message(slot);
+            failure_ = error.failed() ? error : failure_;
+            ended_one();
+        });
     }
 
     fabric::remote_segment remote()
@@ -157,6 +179,7 @@ private:
     std::uint64_t count_ = 0;
     std::uint64_t state_ = 88172645463325252U;
     std::uint32_t outstanding_ = 0;
+    bool asked_ = false; // an answer is to come
     error_code failure_;
 };
 
@@ -175,7 +198,7 @@ asio::awaitable<void> run(penstock::runtime& rt, const options& with)
 {
     penstock::connection::connect_options wanted;
     wanted.transport = with.transport;
-    wanted.depth = with.depth;
+    wanted.depth = std::max(with.depth, 16U);
     wanted.messages = messages;
     const auto over = co_await penstock::connection::async_connect(rt, with.where, wanted, asio::use_awaitable);
 
@@ -195,6 +218,7 @@ asio::awaitable<void> run(penstock::runtime& rt, const options& with)
 
     load work(rt, *over, target, with);
     over->on_message([&work](std::span<const std::byte>) { work.answered(); });
+    over->on_down([&work](error_code why) { work.answered(why); });
     co_await until([&](auto ended) { work.start(std::move(ended)); });
     if (!work.complete()) {
         throw penstock::system_error(work.failure(), "an operation failed");
