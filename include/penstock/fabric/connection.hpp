@@ -19,6 +19,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace penstock::fabric {
@@ -37,7 +38,24 @@ struct path_options {
     std::chrono::microseconds acknowledge_timeout{67'109}; ///< before a retransmission; rounded up to 4.096 us * 2^n
     std::uint8_t initiator_depth = 16;                     ///< reads and atomics outstanding from this side
     std::uint8_t responder_resources = 16;                 ///< from the peer
-    std::uint8_t traffic_class = 0;                        ///< DSCP << 2
+    std::optional<std::uint8_t> traffic_class{};           ///< DSCP << 2; unset: what the system has configured
+    std::optional<std::uint8_t> service_level{};           ///< verbs; 0-15, RoCE 0-7 (VLAN priority); unset: likewise
+    /// verbs: bytes of payload in a packet at most, 256 to 4096; 0: what the ports allow. Both sides must state the same: a
+    /// queue pair takes packets of another size for broken ones.
+    std::uint32_t packet_bytes_max = 0;
+    /// tcp: bytes the peer's machine has not acknowledged, or the peer has not read, for so long end the connection (verbs:
+    /// acknowledge_timeout, retry_count). It must be longer than a living peer may stall; 0: the kernel's, a quarter of an hour.
+    std::chrono::milliseconds unacknowledged_max{0};
+    std::chrono::seconds keep_alive{1}; ///< tcp: an idle peer's machine is asked this often; 0: never
+    std::uint8_t keep_alive_probes = 2; ///< tcp: unanswered ones that end the connection
+};
+
+/// What an established connection really has.
+struct path_properties {
+    std::uint32_t port = 0;      ///< verbs; likewise the next two
+    std::uint32_t gid_index = 0; ///< as it is now
+    std::string gid;             ///< ours, as an IPv6 address
+    path_options options{};      ///< as the device took them: rounded, limited by the peer, the system's where unset
 };
 
 struct connect_options {
@@ -46,14 +64,20 @@ struct connect_options {
     path_options path{};
 };
 
+/// A message of rdma_cm's that was lost is sent again after 4.3 s, by the kernel, which nothing here can change; one of TCP's
+/// after 1 s, then 2 s, then 4 s. The time for handshakes lets two losses in a row pass. It bounds a peer that is silent.
+inline constexpr std::chrono::milliseconds handshake_timeout_default{9'000};
+
 struct resolve_options {
-    endpoint local{};                         ///< unspecified address: chosen by the route
-    std::chrono::milliseconds timeout{2'000}; ///< for resolving, and again for each handshake step
+    endpoint local{}; ///< unspecified address: chosen by the route; source_for() names a device's
+    std::chrono::milliseconds timeout{2'000}; ///< for each of resolving the address and the route
+    std::chrono::milliseconds handshake_timeout = handshake_timeout_default; ///< for the peer's answer to connect
 };
 
 struct listen_options {
-    std::uint32_t backlog = 1'024;                      ///< handshakes in progress at most; more are refused
-    std::chrono::milliseconds handshake_timeout{5'000}; ///< for a peer to send its request, and its answer to accept
+    std::uint32_t backlog = 1'024; ///< handshakes in progress at most; more are refused
+    /// For a peer to send its request, and its answer to accept.
+    std::chrono::milliseconds handshake_timeout = handshake_timeout_default;
 };
 
 enum class connection_event_type : std::uint8_t {
@@ -111,6 +135,9 @@ public:
     virtual std::string_view device_name() const noexcept = 0;
     virtual endpoint local_endpoint() const noexcept = 0;
     virtual endpoint remote_endpoint() const noexcept = 0;
+
+    /// Asks the device: for set-up and people. Errors: wrong_state (not connected), not_supported, or errno.
+    virtual result<path_properties> path() const;
 
 protected:
     connection() = default;

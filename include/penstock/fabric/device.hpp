@@ -50,12 +50,42 @@ struct device_limits {
     std::uint32_t reject_private_data_max = 0;
 };
 
+enum class link_layer : std::uint8_t { none, infiniband, ethernet };
+
+std::string_view to_string(link_layer layer) noexcept;
+
+/// One way in which a device could be used: a port, and an entry of that port's table of GIDs.
+struct path_candidate {
+    std::uint32_t port = 0;
+    std::uint32_t gid_index = 0; ///< may change when addresses do: for people, and for an override
+    std::string gid;             ///< as an IPv6 address
+    std::string address;         ///< numeric, that leads there; empty: none
+    std::string interface;       ///< network device; empty: none
+    bool usable = false;
+    std::string why; ///< one sentence: what it is, or what it lacks against the one chosen
+};
+
 struct device_info {
     std::string name;                   ///< as the kernel calls it; "tcp" for the embedded fabric
     transport kind{};                   ///< who serves it
-    std::vector<std::string> addresses; ///< that reach it, numeric
+    std::vector<std::string> addresses; ///< that reach it, numeric; the chosen one first
     std::string state;                  ///< "active", or why not
+
+    // What was chosen of an RDMA device; nothing on others.
+    std::uint32_t port = 0; ///< 0: there is none
+    std::uint32_t gid_index = 0;
+    std::string gid; ///< as an IPv6 address
+    std::string interface;
+    link_layer layer = link_layer::none;
+    std::uint32_t mtu = 0;                  ///< bytes of payload in a packet at most
+    std::uint64_t speed = 0;                ///< bits per second
+    std::string why;                        ///< one sentence: why these
+    std::vector<path_candidate> candidates; ///< best first
 };
+
+/// Where a connection over this device should start from to reach `remote`: its first address of that family, or an
+/// unspecified one where it has none (the route decides then).
+endpoint source_for(const device_info& info, const endpoint& remote);
 
 enum class device_event_type : std::uint8_t {
     queue_pair_fatal,
@@ -74,6 +104,11 @@ struct device_event {
     device_event_type type{};
     std::uint32_t queue_pair_number = 0; ///< where the event is about one
     std::uint32_t port = 0;
+};
+
+struct device_statistics {
+    std::uint64_t protocol_errors
+        = 0; ///< times a peer broke the rules of the wire, which ended the queue pair; tcp only
 };
 
 /// An open device.
@@ -101,6 +136,9 @@ public:
     virtual std::size_t poll_events(std::span<device_event> out) = 0;
     virtual int event_descriptor() const noexcept = 0;
 
+    /// Counted since it was opened.
+    virtual device_statistics statistics() const noexcept { return {}; }
+
 protected:
     device() = default;
 };
@@ -118,7 +156,9 @@ public:
     /// The devices there are now, best first. Empty is not an error.
     virtual std::vector<device_info> devices() const = 0;
 
-    /// `name` of a device_info; empty for the first. Errors: no_device, or errno.
+    /// `name` of a device_info; empty for the first. An RDMA device's may be followed by a port and an index into its table of
+    /// GIDs, which are then used instead of those that would be chosen: "mlx5_0:1", "mlx5_0:1:3".
+    /// Errors: no_device (also: no such port or GID), invalid_argument (a name that cannot be read), or errno.
     virtual result<std::unique_ptr<device>> open(std::string_view name = {}) = 0;
 
     virtual result<std::unique_ptr<connection_channel>> create_connection_channel() = 0;

@@ -69,6 +69,7 @@ void completion_queue::add(queue_pair& pair)
 {
     pairs_.reserve(pairs_.size() + 1);
     work_.reserve(2 * pairs_.capacity()); // a turn of output may list a pair again before the old list is dropped
+    attended_.reserve(pairs_.capacity());
     pairs_.push_back(&pair);
     if (pairs_.size() == few + 1)
         for (auto* each : pairs_)
@@ -79,6 +80,7 @@ void completion_queue::remove(queue_pair& pair) noexcept
 {
     std::erase(pairs_, &pair);
     std::erase(work_, &pair);
+    std::erase(attended_, &pair);
     if (pair.watched[side_of(pair)])
         unwatch(epoll_.get(), pair.socket());
     for (auto index = first_; index != next_; ++index) {
@@ -113,6 +115,12 @@ void completion_queue::mark(queue_pair& pair) noexcept
     auto& listed = pair.listed[side_of(pair)];
     if (!std::exchange(listed, true))
         work_.push_back(&pair);
+}
+
+void completion_queue::attend(queue_pair& pair) noexcept
+{
+    if (!std::exchange(pair.attended[side_of(pair)], true))
+        attended_.push_back(&pair);
 }
 
 void completion_queue::push(const completion_entry& entry) noexcept
@@ -214,22 +222,30 @@ std::size_t completion_queue::drain(std::span<work_completion> out) noexcept
     return taken;
 }
 
+/// False when the pair waits for nothing but input any more.
+bool completion_queue::prepare_to_sleep(queue_pair& pair, time_point& wakes_at) noexcept
+{
+    const auto side = side_of(pair);
+    const bool wanted = pair.output_blocked();
+    if (pair.watched[side] && wanted != pair.watched_for_output[side]) {
+        pair.watched_for_output[side] = wanted;
+        rewatch(epoll_.get(), pair.socket(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, tag_of(pair));
+    }
+    wakes_at = std::min(wakes_at, pair.wakes_at());
+    pair.attended[side] = wanted || pair.wakes_at() != time_point_never;
+    return pair.attended[side];
+}
+
 error_code completion_queue::arm(bool solicited_only)
 {
     // What is deferred to the next turn must not wait for one that may not come.
     give_output_turns();
     look_at_all_ = true;
+    if (pairs_.size() <= few) // else they have been watched since they came
+        for (auto* pair : pairs_)
+            watch_pair(*pair);
     auto wakes_at = time_point_never;
-    for (auto* pair : pairs_) {
-        watch_pair(*pair);
-        const auto side = side_of(*pair);
-        const bool wanted = pair->output_blocked();
-        if (pair->watched[side] && wanted != pair->watched_for_output[side]) {
-            pair->watched_for_output[side] = wanted;
-            rewatch(epoll_.get(), pair->socket(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, tag_of(*pair));
-        }
-        wakes_at = std::min(wakes_at, pair->wakes_at());
-    }
+    std::erase_if(attended_, [&](queue_pair* pair) { return !prepare_to_sleep(*pair, wakes_at); });
     if (wakes_at != time_point_never) {
         arm_timer(timer_.get(), (wakes_at - owner_.time().now()).count());
         timer_set_ = true;

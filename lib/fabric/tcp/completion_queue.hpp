@@ -76,6 +76,8 @@ public:
     /// Nothing more comes from the pair's socket.
     void input_ended(queue_pair& pair) noexcept;
     void mark(queue_pair& pair) noexcept;
+    /// The pair waits for its socket to take more, or for a time.
+    void attend(queue_pair& pair) noexcept;
     void push(const completion_entry& entry) noexcept;
     input_scratch& input() noexcept { return input_; }
     output_scratch& output() noexcept { return output_; }
@@ -92,6 +94,7 @@ private:
     void read_ready();
     std::size_t side_of(const queue_pair& pair) const noexcept;
     void watch_pair(queue_pair& pair) noexcept;
+    bool prepare_to_sleep(queue_pair& pair, time_point& wakes_at) noexcept;
     std::size_t drain(std::span<work_completion> out) noexcept;
     void wake() noexcept;
 
@@ -114,7 +117,8 @@ private:
     std::uint64_t next_ = 0;
 
     std::vector<queue_pair*> pairs_;
-    std::vector<queue_pair*> work_; // capacity for all pairs
+    std::vector<queue_pair*> work_;     // capacity for all pairs
+    std::vector<queue_pair*> attended_; // likewise; the only ones that arming has to look at
     input_scratch input_;
     output_scratch output_;
 };

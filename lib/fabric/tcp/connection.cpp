@@ -16,7 +16,7 @@ connection::connection(channel& home, const endpoint& remote, const resolve_opti
     , state_(state::resolving)
     , local_(options.local)
     , remote_(remote)
-    , timeout_(options.timeout)
+    , timeout_(options.handshake_timeout)
 {}
 
 connection::connection(channel& home, unique_descriptor socket, const handshake_header& request, std::uint64_t origin,
@@ -40,6 +40,20 @@ connection::~connection()
     link_->detach();
     if (handed_over_)
         link_->request_close();
+}
+
+result<path_properties> connection::path() const
+{
+    if (state_ != state::established)
+        return make_error_code(errc::wrong_state);
+    path_properties has;
+    has.options = read_path(link_->socket());
+    const auto& agreed = link_->terms();
+    has.options.initiator_depth = agreed.initiator_depth;
+    has.options.responder_resources = agreed.responder_resources;
+    has.options.rnr_retry_count = agreed.rnr_retry_count;
+    has.options.rnr_delay = std::chrono::microseconds(agreed.rnr_delay_microseconds);
+    return has;
 }
 
 std::string_view connection::device_name() const noexcept
@@ -95,7 +109,8 @@ error_code connection::take_pair(fabric::queue_pair& pair, const connect_options
 {
     if (options.private_data.size() > private_data_max)
         return errc::private_data_too_long;
-    if (options.path.retry_count > 7 || options.path.rnr_retry_count > 7)
+    if (options.path.retry_count > 7 || options.path.rnr_retry_count > 7 || options.path.unacknowledged_max.count() < 0
+        || options.path.keep_alive.count() < 0 || options.path.keep_alive_probes == 0)
         return errc::invalid_argument;
     if (pair.state() != queue_pair_state::init)
         return errc::wrong_state;
@@ -134,7 +149,7 @@ error_code connection::begin_connect()
     socket_ = std::move(*made);
     const auto& options = home_->options();
     tune_socket(socket_.get(), options.send_buffer_bytes, options.receive_buffer_bytes);
-    set_traffic_class(socket_.get(), path_.traffic_class);
+    apply_path(socket_.get(), path_);
     const bool bound = local_.port() != 0 || !local_.address().is_unspecified();
     if (bound && ::bind(socket_.get(), local_.data(), static_cast<socklen_t>(local_.size())) != 0)
         return make_system_error(errno);
@@ -252,7 +267,7 @@ error_code connection::accept(fabric::queue_pair& pair, const connect_options& o
         link_.reset();
         return error;
     }
-    set_traffic_class(socket_.get(), path_.traffic_class);
+    apply_path(socket_.get(), path_);
     // A peer that is gone by now is found when its READY is read.
     write_handshake(socket_.get(), header(handshake_kind::accept), options.private_data);
     home_->set_deadline(*this, saturating_add(home_->time().now(), timeout_));

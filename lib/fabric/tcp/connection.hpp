@@ -26,6 +26,7 @@ public:
     std::string_view device_name() const noexcept override;
     endpoint local_endpoint() const noexcept override { return local_; }
     endpoint remote_endpoint() const noexcept override { return remote_; }
+    result<path_properties> path() const override;
 
     /// Identifier of the listener it came from; 0 at the active side.
     std::uint64_t origin() const noexcept { return origin_; }

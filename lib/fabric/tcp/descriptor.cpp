@@ -1,7 +1,9 @@
 #include "fabric/tcp/descriptor.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <limits>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -116,23 +118,64 @@ void tune_socket(int descriptor, std::uint32_t send_buffer_bytes, std::uint32_t 
         ::setsockopt(descriptor, level, option, &value, sizeof value);
     };
     set(IPPROTO_TCP, TCP_NODELAY, 1);
-    // A machine that is gone is noticed on an idle connection within three seconds. No TCP_USER_TIMEOUT: it would
-    // also end a connection whose peer is alive but has not polled for that long.
-    set(SOL_SOCKET, SO_KEEPALIVE, 1);
-    set(IPPROTO_TCP, TCP_KEEPIDLE, 1);
-    set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
-    set(IPPROTO_TCP, TCP_KEEPCNT, 2);
     if (send_buffer_bytes != 0)
         set(SOL_SOCKET, SO_SNDBUF, static_cast<int>(send_buffer_bytes));
     if (receive_buffer_bytes != 0)
         set(SOL_SOCKET, SO_RCVBUF, static_cast<int>(receive_buffer_bytes));
 }
 
-void set_traffic_class(int descriptor, std::uint8_t value) noexcept
+namespace {
+
+void set_option(int descriptor, int level, int option, std::int64_t value) noexcept
 {
-    const int wide = value;
-    ::setsockopt(descriptor, IPPROTO_IP, IP_TOS, &wide, sizeof wide);
-    ::setsockopt(descriptor, IPPROTO_IPV6, IPV6_TCLASS, &wide, sizeof wide);
+    const auto wide = static_cast<int>(std::clamp<std::int64_t>(value, 0, std::numeric_limits<int>::max()));
+    ::setsockopt(descriptor, level, option, &wide, sizeof wide);
+}
+
+int get_option(int descriptor, int level, int option) noexcept
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    return ::getsockopt(descriptor, level, option, &value, &size) == 0 ? value : 0;
+}
+
+} // namespace
+
+void apply_path(int descriptor, const path_options& path) noexcept
+{
+    if (path.traffic_class) {
+        set_option(descriptor, IPPROTO_IP, IP_TOS, *path.traffic_class);
+        set_option(descriptor, IPPROTO_IPV6, IPV6_TCLASS, *path.traffic_class);
+    }
+    set_option(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, path.unacknowledged_max.count());
+    set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, path.keep_alive.count() > 0 ? 1 : 0);
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, path.keep_alive.count());
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, path.keep_alive.count());
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, path.keep_alive_probes);
+}
+
+path_options read_path(int descriptor) noexcept
+{
+    path_options path;
+    const bool ipv6 = local_endpoint_of(descriptor).address().is_v6();
+    path.traffic_class = static_cast<std::uint8_t>(
+        ipv6 ? get_option(descriptor, IPPROTO_IPV6, IPV6_TCLASS) : get_option(descriptor, IPPROTO_IP, IP_TOS));
+    path.unacknowledged_max = std::chrono::milliseconds(get_option(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT));
+    const bool asks = get_option(descriptor, SOL_SOCKET, SO_KEEPALIVE) != 0;
+    path.keep_alive = std::chrono::seconds(asks ? get_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE) : 0);
+    path.keep_alive_probes = static_cast<std::uint8_t>(get_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT));
+    return path;
+}
+
+void discard_unread(int descriptor) noexcept
+{
+    auto left = static_cast<ssize_t>(get_option(descriptor, SOL_SOCKET, SO_RCVBUF));
+    while (left > 0) {
+        const auto gone = ::recv(descriptor, nullptr, static_cast<std::size_t>(left), MSG_DONTWAIT | MSG_TRUNC);
+        if (gone <= 0)
+            return;
+        left -= gone;
+    }
 }
 
 endpoint local_endpoint_of(int descriptor) noexcept

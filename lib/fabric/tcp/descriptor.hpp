@@ -49,11 +49,17 @@ error_code watch(int epoll, int descriptor, std::uint32_t events, std::uint64_t 
 void rewatch(int epoll, int descriptor, std::uint32_t events, std::uint64_t tag) noexcept;
 void unwatch(int epoll, int descriptor) noexcept;
 
-/// No delay, keep-alive, buffer sizes; zero leaves the kernel's. Failures are not errors: the socket works, only slower.
+/// No delay, buffer sizes; zero leaves the kernel's. Failures are not errors: the socket works, only slower.
 void tune_socket(int descriptor, std::uint32_t send_buffer_bytes, std::uint32_t receive_buffer_bytes) noexcept;
 
-/// DSCP << 2, for IPv4 and IPv6.
-void set_traffic_class(int descriptor, std::uint8_t value) noexcept;
+/// Traffic class and how a dead peer is noticed.
+void apply_path(int descriptor, const path_options& path) noexcept;
+/// What the socket has of it.
+path_options read_path(int descriptor) noexcept;
+
+/// Closing with bytes unread becomes a reset, which may overtake what was written last. Throws away as much as the socket can hold:
+/// a peer that goes on sending is not waited for.
+void discard_unread(int descriptor) noexcept;
 
 endpoint local_endpoint_of(int descriptor) noexcept;
 endpoint remote_endpoint_of(int descriptor) noexcept;

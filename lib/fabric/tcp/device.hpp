@@ -34,6 +34,10 @@ public:
     result<std::unique_ptr<fabric::completion_queue>> create_completion_queue(std::uint32_t depth) override;
     std::size_t poll_events(std::span<device_event> out) override;
     int event_descriptor() const noexcept override { return event_.get(); }
+    device_statistics statistics() const noexcept override
+    {
+        return {protocol_errors_.load(std::memory_order_relaxed)};
+    }
 
     key_table& keys() noexcept { return keys_; }
     clock& time() const noexcept { return *options_.time; }
@@ -42,7 +46,6 @@ public:
     std::uint32_t next_queue_pair_number() noexcept { return next_number_.fetch_add(1, std::memory_order_relaxed); }
     void report(const device_event& event) noexcept;
     void count_protocol_error(std::uint32_t queue_pair, const char* what) noexcept;
-    std::uint64_t protocol_errors() const noexcept { return protocol_errors_.load(std::memory_order_relaxed); }
 
 private:
     static constexpr std::size_t events_max = 256; // later ones are dropped

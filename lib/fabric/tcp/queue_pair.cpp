@@ -79,8 +79,7 @@ queue_pair::~queue_pair()
     if (!errored_ && adopted_)
         enter_error(completion_status::flushed, goodbye::silent);
     if (adopted_) {
-        // Unread bytes would turn the closing into a reset, which may overtake a refusal on its way to the peer.
-        for (int i = 0; i != 64 && !input_dead_ && receive_drain(receive_completions_.input()); ++i) {}
+        discard_unread(socket());
         ::shutdown(socket(), SHUT_RDWR);
     }
     link_->fail();
@@ -121,6 +120,13 @@ void queue_pair::look_at_link()
         adopt();
     if (!errored_ && link_->close_requested())
         enter_error(completion_status::flushed, goodbye::disconnect);
+}
+
+void queue_pair::attend()
+{
+    receive_completions_.attend(*this);
+    if (&send_completions_ != &receive_completions_)
+        send_completions_.attend(*this);
 }
 
 void queue_pair::mark()

@@ -91,6 +91,7 @@ public:
     bool listed[2] = {false, false};  // in the work list of the receive and the send completion queue
     bool watched[2] = {false, false}; // in their epoll sets
     bool watched_for_output[2] = {false, false};
+    bool attended[2] = {false, false}; // in their lists of those that wait for more than input
 
 private:
     enum class goodbye : std::uint8_t { none, silent, disconnect, refusal };
@@ -102,6 +103,7 @@ private:
 
     void adopt();
     void mark();
+    void attend();
     error_code not_ready_to_send() noexcept;
     void complete_sends();
     void push_send(const send_entry& entry, completion_status status);

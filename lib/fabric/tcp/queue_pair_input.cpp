@@ -226,6 +226,7 @@ void queue_pair::on_refusal(const frame_header& frame)
     case requester::refused::wait:
         rnr_until_ = saturating_add(
             owner_.time().now(), std::chrono::microseconds(std::min(frame.a, rnr_delay_microseconds_max)));
+        attend();
         break;
     case requester::refused::failed: complete_sends(); break;
     case requester::refused::violation: protocol_error("a refusal of what was not sent"); break;

@@ -224,6 +224,8 @@ void queue_pair::turn_output(output_scratch& scratch, bool alone)
         const auto bytes = written < 0 ? 0 : static_cast<std::size_t>(written);
         commit(scratch, count, bytes);
         blocked_ = bytes < scratch.bytes;
+        if (blocked_)
+            attend();
         if (!current_active_)
             link_->end_write();
         if (blocked_ || !scratch.failed)

@@ -21,16 +21,17 @@ constexpr std::chrono::seconds disconnect_patience{2};
 
 } // namespace
 
-verbs_connection::verbs_connection(verbs_connection_channel& channel, std::chrono::milliseconds timeout) noexcept
+verbs_connection::verbs_connection(verbs_connection_channel& channel, const resolve_options& options) noexcept
     : channel_(&channel)
-    , timeout_(timeout)
+    , resolve_timeout_(options.timeout)
+    , handshake_timeout_(options.handshake_timeout)
 {}
 
 verbs_connection::verbs_connection(
     verbs_connection_channel& channel, rdma_cm_id& id, std::chrono::milliseconds timeout, std::uint8_t initiator_depth)
     : channel_(&channel)
     , id_(&id)
-    , timeout_(timeout)
+    , handshake_timeout_(timeout)
     , step_(step::requested)
     , offered_depth_(initiator_depth)
     , device_name_(ibv_get_device_name(id.verbs->device))
@@ -62,8 +63,8 @@ error_code verbs_connection::start(const endpoint& remote, const endpoint& local
         return errc::invalid_argument;
     auto from = to_sockaddr(local);
     auto to = to_sockaddr(remote);
-    wait_until(after(timeout_));
-    const auto milliseconds = static_cast<int>(std::min<std::int64_t>(timeout_.count(), 1'000'000'000));
+    wait_until(after(resolve_timeout_));
+    const auto milliseconds = static_cast<int>(std::min<std::int64_t>(resolve_timeout_.count(), 1'000'000'000));
     if (rdma_resolve_addr(
             id_, chosen ? reinterpret_cast<sockaddr*>(&from) : nullptr, reinterpret_cast<sockaddr*>(&to), milliseconds)
         != 0)
@@ -88,8 +89,8 @@ error_code verbs_connection::check(queue_pair& pair, const connect_options& opti
     if (options.private_data.size() > private_data_max)
         return errc::private_data_too_long;
     const auto* const ours = dynamic_cast<verbs_queue_pair*>(&pair);
-    if (ours == nullptr || &ours->owner().owner() != &channel_->owner() || !valid(options.path)
-        || ours->owner().info().name != device_name_)
+    if (ours == nullptr || &ours->owner().owner() != &channel_->owner()
+        || !valid(options.path, ours->owner().info().layer) || ours->owner().info().name != device_name_)
         return errc::invalid_argument;
     if (ours->state() != queue_pair_state::init)
         return errc::wrong_state;
@@ -158,7 +159,7 @@ error_code verbs_connection::connect(queue_pair& pair, const connect_options& op
         return error;
     }
     step_ = step::connecting;
-    wait_until(after(timeout_));
+    wait_until(after(handshake_timeout_));
     return {};
 }
 
@@ -185,7 +186,7 @@ error_code verbs_connection::accept(queue_pair& pair, const connect_options& opt
         return error == make_system_error(EINVAL) ? make_error_code(errc::connection_lost) : error;
     }
     step_ = step::accepting;
-    wait_until(after(timeout_));
+    wait_until(after(handshake_timeout_));
     return {};
 }
 
@@ -248,6 +249,14 @@ error_code verbs_connection::migrate(connection_channel& to)
         return error_from_errno(errno);
     channel_ = target;
     return {};
+}
+
+result<path_properties> verbs_connection::path() const
+{
+    const std::lock_guard lock(channel_->owner().link_mutex());
+    if (step_ != step::established || pair_ == nullptr)
+        return make_error_code(errc::wrong_state);
+    return pair_->path();
 }
 
 endpoint verbs_connection::local_endpoint() const noexcept

@@ -2,6 +2,7 @@
 
 #include <penstock/core/clock.hpp>
 #include <penstock/fabric/connection.hpp>
+#include <penstock/fabric/queue_pair.hpp>
 
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
@@ -46,9 +47,9 @@ class verbs_connection final
       public cm_target,
       public boost::intrusive::set_base_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>> {
 public:
-    /// Active side; `timeout` is for each handshake step.
-    verbs_connection(verbs_connection_channel& channel, std::chrono::milliseconds timeout) noexcept;
-    /// Passive side; takes over the id of a connect request.
+    /// Active side.
+    verbs_connection(verbs_connection_channel& channel, const resolve_options& options) noexcept;
+    /// Passive side; takes over the id of a connect request. `timeout` is for the peer's answer.
     verbs_connection(verbs_connection_channel& channel, rdma_cm_id& id, std::chrono::milliseconds timeout,
         std::uint8_t initiator_depth);
     ~verbs_connection() override;
@@ -63,6 +64,7 @@ public:
     std::string_view device_name() const noexcept override { return device_name_; }
     endpoint local_endpoint() const noexcept override;
     endpoint remote_endpoint() const noexcept override;
+    result<path_properties> path() const override;
 
     bool on_event(const cm_event& event, connection_event& out) override;
     bool on_deadline(connection_event& out);
@@ -109,13 +111,15 @@ private:
     void release_pair() noexcept;
     void close();
     error_code bring_up();
+    error_code step_up(verbs_queue_pair& pair, ibv_qp_state state, queue_pair_state reached);
     rdma_conn_param parameters(std::span<const std::byte> private_data, const verbs_queue_pair& pair) const noexcept;
     void pair_to_error() noexcept;
 
     verbs_connection_channel* channel_;
     rdma_cm_id* id_ = nullptr;
     verbs_queue_pair* pair_ = nullptr;
-    std::chrono::milliseconds timeout_;
+    std::chrono::milliseconds resolve_timeout_{};
+    std::chrono::milliseconds handshake_timeout_;
     step step_ = step::resolving_address;
     std::uint8_t offered_depth_ = 0; ///< passive side: what the peer lets us have outstanding
     path_options path_;

@@ -86,9 +86,9 @@ result<std::unique_ptr<listener>> verbs_connection_channel::listen(const endpoin
 result<std::unique_ptr<connection>> verbs_connection_channel::resolve(
     const endpoint& remote, const resolve_options& options)
 {
-    if (options.timeout.count() <= 0 || remote.port() == 0)
+    if (options.timeout.count() <= 0 || options.handshake_timeout.count() <= 0 || remote.port() == 0)
         return make_error_code(errc::invalid_argument);
-    auto made = std::make_unique<verbs_connection>(*this, options.timeout);
+    auto made = std::make_unique<verbs_connection>(*this, options);
     if (const auto error = made->start(remote, options.local))
         return error;
     return std::unique_ptr<connection>(std::move(made));

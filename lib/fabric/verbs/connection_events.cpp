@@ -2,6 +2,7 @@
 
 #include "fabric/verbs/connection.hpp"
 #include "fabric/verbs/connection_channel.hpp"
+#include "fabric/verbs/device.hpp"
 #include "fabric/verbs/errors.hpp"
 #include "fabric/verbs/path.hpp"
 #include "fabric/verbs/provider.hpp"
@@ -44,8 +45,8 @@ bool verbs_connection::on_address_resolved()
     if (step_ != step::resolving_address)
         return false;
     step_ = step::resolving_route;
-    wait_until(after(timeout_));
-    const auto milliseconds = static_cast<int>(std::min<std::int64_t>(timeout_.count(), 1'000'000'000));
+    wait_until(after(resolve_timeout_));
+    const auto milliseconds = static_cast<int>(std::min<std::int64_t>(resolve_timeout_.count(), 1'000'000'000));
     if (rdma_resolve_route(id_, milliseconds) != 0)
         on_resolve_error(errno);
     return false;
@@ -154,17 +155,27 @@ error_code verbs_connection::bring_up()
         {IBV_QPS_RTR, queue_pair_state::ready_to_receive},
         {IBV_QPS_RTS, queue_pair_state::ready_to_send},
     };
-    for (const auto& [state, reached] : steps) {
-        ibv_qp_attr attributes{};
-        attributes.qp_state = state;
-        int mask = 0;
-        if (rdma_init_qp_attr(id_, &attributes, &mask) != 0)
-            return error_from_errno(errno);
-        attributes.qp_state = state;
-        if (const auto error = pair_->step(attributes, apply(path_, attributes, mask), reached))
+    for (const auto& [state, reached] : steps)
+        if (const auto error = step_up(*pair_, state, reached))
+            return error;
+    return {};
+}
+
+/// The port and the index of the GID are those the kernel finds now: none is remembered from an earlier look.
+error_code verbs_connection::step_up(verbs_queue_pair& pair, ibv_qp_state state, queue_pair_state reached)
+{
+    ibv_qp_attr attributes{};
+    attributes.qp_state = state;
+    int mask = 0;
+    if (rdma_init_qp_attr(id_, &attributes, &mask) != 0)
+        return error_from_errno(errno);
+    attributes.qp_state = state;
+    if (state == IBV_QPS_RTR) {
+        const auto& way = attributes.ah_attr;
+        if (const auto error = pair.owner().check_path(way.port_num, way.grh.sgid_index))
             return error;
     }
-    return {};
+    return pair.step(attributes, apply(path_, attributes, mask), reached);
 }
 
 } // namespace penstock::fabric::verbs

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <limits>
 
 namespace penstock::fabric::verbs {
@@ -91,20 +92,30 @@ verbs_device::~verbs_device()
         owner_.log().error("closing the device " + info_.name + " failed: objects of it are still alive");
 }
 
-result<std::unique_ptr<device>> verbs_device::adopt(verbs_provider& owner, ibv_context& context)
+result<std::unique_ptr<device>> verbs_device::adopt(verbs_provider& owner, ibv_context& context, const path_wish& wish)
 {
     std::unique_ptr<verbs_device> made(new verbs_device(owner, context));
-    if (const auto error = made->initialise())
+    if (const auto error = made->initialise(wish))
         return error;
     return std::unique_ptr<device>(std::move(made));
 }
 
-error_code verbs_device::initialise()
+error_code verbs_device::initialise(const path_wish& wish)
 {
     ibv_device_attr attributes{};
     if (const int error = ibv_query_device(&context_, &attributes); error != 0)
         return error_from_errno(error);
-    info_ = describe(context_);
+    info_ = describe(context_, wish);
+    if (wish.port && info_.port == 0) {
+        owner_.log().error(info_.name + " " + info_.why);
+        return errc::no_device;
+    }
+    insisted_port_ = wish.port;
+    if (wish.gid_index) {
+        insisted_.emplace();
+        if (const int error = ibv_query_gid_ex(&context_, info_.port, info_.gid_index, &*insisted_, 0); error != 0)
+            return error_from_errno(error);
+    }
     soft_roce_ = attributes.vendor_id == software_vendor_id;
     read_limits(attributes);
     read_capabilities(attributes);
@@ -224,6 +235,24 @@ std::size_t verbs_device::poll_events(std::span<device_event> out)
         ibv_ack_async_event(&event);
     }
     return count;
+}
+
+error_code verbs_device::check_path(std::uint8_t port, std::uint8_t gid_index) const
+{
+    bool as_asked = !insisted_port_ || *insisted_port_ == port;
+    if (insisted_ && as_asked) {
+        ibv_gid_entry used{};
+        if (const int error = ibv_query_gid_ex(&context_, port, gid_index, &used, 0); error != 0)
+            return error_from_errno(error);
+        as_asked = std::memcmp(used.gid.raw, insisted_->gid.raw, sizeof used.gid.raw) == 0
+            && used.gid_type == insisted_->gid_type;
+    }
+    if (as_asked)
+        return {};
+    owner_.log().error(info_.name + ": port " + std::to_string(info_.port) + " and GID " + info_.gid
+        + " were asked for, but rdma_cm leads over port " + std::to_string(port) + ", GID index "
+        + std::to_string(gid_index) + ": check the route, and for RoCE v1 or v2 the kernel's default_roce_mode");
+    return errc::no_device;
 }
 
 void verbs_device::report_completion_queue_error() noexcept

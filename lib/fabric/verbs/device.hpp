@@ -1,6 +1,6 @@
 #pragma once
 
-#include <penstock/fabric/device.hpp>
+#include "fabric/verbs/path_choice.hpp"
 
 #include <infiniband/verbs.h>
 
@@ -13,7 +13,7 @@ class verbs_provider;
 class verbs_device final : public device {
 public:
     /// Takes over `context` and closes it, also on failure.
-    static result<std::unique_ptr<device>> adopt(verbs_provider& owner, ibv_context& context);
+    static result<std::unique_ptr<device>> adopt(verbs_provider& owner, ibv_context& context, const path_wish& wish);
 
     ~verbs_device() override;
 
@@ -28,6 +28,10 @@ public:
     /// A completion queue could not be polled: told once as completion_queue_error. Any thread.
     void report_completion_queue_error() noexcept;
 
+    /// Whether a connection that rdma_cm leads over this port and GID goes the way the user insisted on, if any.
+    /// Errors: no_device (it does not; the log says what to do), or errno.
+    error_code check_path(std::uint8_t port, std::uint8_t gid_index) const;
+
     verbs_provider& owner() const noexcept { return owner_; }
     ibv_context& context() const noexcept { return context_; }
     /// SoftRoCE of the kernels known so far panics on what real devices refuse.
@@ -35,7 +39,7 @@ public:
 
 private:
     verbs_device(verbs_provider& owner, ibv_context& context);
-    error_code initialise();
+    error_code initialise(const path_wish& wish);
     error_code make_event_set();
     void read_limits(const ibv_device_attr& attributes);
     void read_capabilities(const ibv_device_attr& attributes);
@@ -44,6 +48,8 @@ private:
     verbs_provider& owner_;
     ibv_context& context_;
     device_info info_;
+    std::optional<ibv_gid_entry> insisted_; ///< the GID that was asked for, by its value: its index may change
+    std::optional<std::uint32_t> insisted_port_;
     device_limits limits_;
     capabilities capabilities_;
     bool soft_roce_ = false;

@@ -1,19 +1,14 @@
 #include "fabric/verbs/device_list.hpp"
 
-#include <boost/asio/ip/address.hpp>
-
-#include <ifaddrs.h>
-#include <net/if.h>
+#include "fabric/verbs/interfaces.hpp"
+#include "fabric/verbs/path.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
+#include <iterator>
 #include <vector>
 
 namespace penstock::fabric::verbs {
 namespace {
-
-namespace ip = boost::asio::ip;
 
 constexpr std::size_t gids_max = 1'024;
 
@@ -22,75 +17,74 @@ std::string_view port_state(ibv_port_state state) noexcept
     switch (state) {
     case IBV_PORT_ACTIVE: return "active";
     case IBV_PORT_DOWN: return "port down";
-    case IBV_PORT_INIT: return "port initialising";
-    case IBV_PORT_ARMED: return "port armed";
+    case IBV_PORT_INIT: return "port initialising: it waits for a subnet manager";
+    case IBV_PORT_ARMED: return "port armed: it waits for a subnet manager";
     case IBV_PORT_ACTIVE_DEFER: return "port deferred";
     default: return "port state unknown";
     }
 }
 
-/// A RoCE GID is the IP address of its network device: an IPv4 one in the mapped form.
-ip::address address_of(const ibv_gid& gid)
+std::uint64_t speed_of(const ibv_port_attr& port) noexcept
 {
-    ip::address_v6::bytes_type bytes{};
-    std::memcpy(bytes.data(), gid.raw, bytes.size());
-    const ip::address_v6 address(bytes);
-    if (address.is_v4_mapped())
-        return ip::make_address_v4(ip::v4_mapped, address);
-    return address;
+    constexpr std::uint64_t megabit = 1'000'000;
+    std::uint64_t lane = 0;
+    switch (port.active_speed) {
+    case 1: lane = 2'500 * megabit; break;
+    case 2: lane = 5'000 * megabit; break;
+    case 4:
+    case 8: lane = 10'000 * megabit; break;
+    case 16: lane = 14'000 * megabit; break;
+    case 32: lane = 25'000 * megabit; break;
+    case 64: lane = 50'000 * megabit; break;
+    case 128: lane = 100'000 * megabit; break;
+    default: return 0;
+    }
+    switch (port.active_width) {
+    case 1: return lane;
+    case 2: return 4 * lane;
+    case 4: return 8 * lane;
+    case 8: return 12 * lane;
+    case 16: return 2 * lane;
+    default: return 0;
+    }
 }
 
-/// InfiniBand GIDs are no IP addresses: those of the IPoIB device on top are what reaches it.
-void add_interface_addresses(unsigned interface_index, std::vector<ip::address>& out)
+link_layer layer_of(const ibv_port_attr& port) noexcept
 {
-    ifaddrs* first = nullptr;
-    if (::getifaddrs(&first) != 0)
+    // Unspecified means InfiniBand: older drivers know nothing else.
+    return port.link_layer == IBV_LINK_LAYER_ETHERNET ? link_layer::ethernet : link_layer::infiniband;
+}
+
+gid_kind kind_of(const ibv_gid_entry& entry) noexcept
+{
+    switch (entry.gid_type) {
+    case IBV_GID_TYPE_ROCE_V1: return gid_kind::roce_v1;
+    case IBV_GID_TYPE_ROCE_V2: return gid_kind::roce_v2;
+    default: return gid_kind::infiniband;
+    }
+}
+
+/// An InfiniBand GID is no IP address: those of the IPoIB interface on top are what reaches it, each a way of its own.
+void add_gid(const ibv_gid_entry& entry, std::vector<gid_report>& out)
+{
+    gid_report made;
+    made.index = entry.gid_index;
+    std::copy(std::begin(entry.gid.raw), std::end(entry.gid.raw), made.raw.begin());
+    made.kind = kind_of(entry);
+    const bool ipoib = made.kind == gid_kind::infiniband && entry.ndev_ifindex == 0;
+    const auto interface = look_up_interface(ipoib ? find_ipoib_interface(made.raw) : entry.ndev_ifindex);
+    made.interface = interface.name;
+    made.interface_up = interface.up;
+    made.bond = interface.bond;
+    made.vlan = interface.vlan;
+    if (made.kind != gid_kind::infiniband || interface.addresses.empty()) {
+        out.push_back(std::move(made));
         return;
-    for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
-        if (entry->ifa_addr == nullptr || ::if_nametoindex(entry->ifa_name) != interface_index)
-            continue;
-        if (entry->ifa_addr->sa_family == AF_INET) {
-            sockaddr_in address{};
-            std::memcpy(&address, entry->ifa_addr, sizeof address);
-            out.emplace_back(ip::address_v4(ntohl(address.sin_addr.s_addr)));
-        } else if (entry->ifa_addr->sa_family == AF_INET6) {
-            sockaddr_in6 address{};
-            std::memcpy(&address, entry->ifa_addr, sizeof address);
-            ip::address_v6::bytes_type bytes{};
-            std::memcpy(bytes.data(), &address.sin6_addr, bytes.size());
-            out.emplace_back(ip::address_v6(bytes));
-        }
     }
-    ::freeifaddrs(first);
-}
-
-/// IPv4 first, then global IPv6, then link-local.
-int rank(const ip::address& address)
-{
-    if (address.is_v4())
-        return 0;
-    return address.to_v6().is_link_local() ? 2 : 1;
-}
-
-std::vector<std::string> addresses_of(ibv_context& context)
-{
-    std::vector<ibv_gid_entry> entries(gids_max);
-    const auto count = ibv_query_gid_table(&context, entries.data(), entries.size(), 0);
-    std::vector<ip::address> found;
-    for (std::size_t i = 0; count > 0 && i < static_cast<std::size_t>(count); ++i) {
-        if (entries[i].gid_type == IBV_GID_TYPE_IB)
-            add_interface_addresses(entries[i].ndev_ifindex, found);
-        else
-            found.push_back(address_of(entries[i].gid));
+    for (const auto& address : interface.addresses) {
+        out.push_back(made);
+        out.back().address = address;
     }
-    std::stable_sort(found.begin(), found.end(),
-        [](const auto& a, const auto& b) { return std::pair(rank(a), a) < std::pair(rank(b), b); });
-    found.erase(std::unique(found.begin(), found.end()), found.end());
-    std::vector<std::string> names;
-    names.reserve(found.size());
-    for (const auto& address : found)
-        names.push_back(address.to_string());
-    return names;
 }
 
 } // namespace
@@ -108,26 +102,38 @@ device_list::~device_list()
         ibv_free_device_list(list_);
 }
 
-device_info describe(ibv_context& context)
+device_report report_on(ibv_context& context)
+{
+    device_report report;
+    report.name = ibv_get_device_name(context.device);
+    ibv_device_attr attributes{};
+    if (ibv_query_device(&context, &attributes) != 0)
+        return report;
+    std::vector<ibv_gid_entry> entries(gids_max);
+    const auto count = ibv_query_gid_table(&context, entries.data(), entries.size(), 0);
+    entries.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+    for (int number = 1; number <= attributes.phys_port_cnt; ++number) {
+        ibv_port_attr port{};
+        if (ibv_query_port(&context, static_cast<std::uint8_t>(number), &port) != 0)
+            continue;
+        port_report made;
+        made.number = static_cast<std::uint32_t>(number);
+        made.state = port_state(port.state);
+        made.layer = layer_of(port);
+        made.mtu = to_bytes(port.active_mtu);
+        made.speed = speed_of(port);
+        for (const auto& entry : entries)
+            if (entry.port_num == made.number)
+                add_gid(entry, made.gids);
+        report.ports.push_back(std::move(made));
+    }
+    return report;
+}
+
+device_info describe(ibv_context& context, const path_wish& wish)
 {
     device_info info;
-    info.name = ibv_get_device_name(context.device);
-    info.kind = transport::verbs;
-    info.addresses = addresses_of(context);
-    ibv_device_attr attributes{};
-    if (ibv_query_device(&context, &attributes) != 0) {
-        info.state = "query failed";
-        return info;
-    }
-    info.state = "no port";
-    for (int port = 1; port <= attributes.phys_port_cnt; ++port) {
-        ibv_port_attr port_attributes{};
-        if (ibv_query_port(&context, static_cast<std::uint8_t>(port), &port_attributes) != 0)
-            continue;
-        info.state = port_state(port_attributes.state);
-        if (port_attributes.state == IBV_PORT_ACTIVE)
-            break;
-    }
+    choose_path(report_on(context), wish, info);
     return info;
 }
 

@@ -2,7 +2,7 @@
 
 // The devices of this machine as the kernel lists them.
 
-#include <penstock/fabric/device.hpp>
+#include "fabric/verbs/path_choice.hpp"
 
 #include <infiniband/verbs.h>
 
@@ -23,7 +23,10 @@ private:
     std::size_t count_ = 0;
 };
 
-/// Name, state and numeric addresses of an open device.
-device_info describe(ibv_context& context);
+/// Ports and GIDs of an open device, with what is known of their network interfaces.
+device_report report_on(ibv_context& context);
+
+/// What there is to say about an open device, and what to use of it.
+device_info describe(ibv_context& context, const path_wish& wish);
 
 } // namespace penstock::fabric::verbs

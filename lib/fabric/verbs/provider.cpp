@@ -29,13 +29,6 @@ void prepare_for_fork(const logger& log)
         log.warning("ibv_fork_init failed: a fork() of this process may break registered memory");
 }
 
-/// Usable devices first; among those, what has an address.
-bool better(const device_info& a, const device_info& b)
-{
-    const auto rank = [](const device_info& info) { return std::pair(info.state != "active", info.addresses.empty()); };
-    return std::pair(rank(a), std::string_view(a.name)) < std::pair(rank(b), std::string_view(b.name));
-}
-
 struct context_closer {
     void operator()(ibv_context* context) const noexcept { ibv_close_device(context); }
 };
@@ -58,7 +51,7 @@ std::vector<device_info> verbs_provider::devices() const
     for (ibv_device* candidate : list.devices()) {
         const owned_context context(ibv_open_device(candidate));
         if (context != nullptr) {
-            infos.push_back(describe(*context));
+            infos.push_back(describe(*context, {}));
             continue;
         }
         device_info info;
@@ -73,21 +66,23 @@ std::vector<device_info> verbs_provider::devices() const
 
 result<std::unique_ptr<device>> verbs_provider::open(std::string_view name)
 {
-    std::string wanted(name);
-    if (wanted.empty()) {
+    auto wish = parse_path_wish(name);
+    if (!wish)
+        return wish.error();
+    if (wish->name.empty()) {
         const auto infos = devices();
         if (infos.empty())
             return make_error_code(errc::no_device);
-        wanted = infos.front().name;
+        wish->name = infos.front().name;
     }
     const device_list list;
     for (ibv_device* candidate : list.devices()) {
-        if (wanted != ibv_get_device_name(candidate))
+        if (wish->name != ibv_get_device_name(candidate))
             continue;
         ibv_context* const context = ibv_open_device(candidate);
         if (context == nullptr)
             return error_from_errno(errno);
-        return verbs_device::adopt(*this, *context);
+        return verbs_device::adopt(*this, *context, *wish);
     }
     return make_error_code(errc::no_device);
 }

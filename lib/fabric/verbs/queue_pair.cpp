@@ -5,6 +5,7 @@
 #include "fabric/verbs/device.hpp"
 #include "fabric/verbs/errors.hpp"
 #include "fabric/verbs/memory.hpp"
+#include "fabric/verbs/path.hpp"
 #include "fabric/verbs/post_receive.hpp"
 #include "fabric/verbs/provider.hpp"
 #include "fabric/verbs/shared_receive_queue.hpp"
@@ -115,7 +116,7 @@ error_code verbs_queue_pair::initialise(ibv_pd& domain)
     // set again then.
     ibv_qp_attr attributes{};
     attributes.qp_state = IBV_QPS_INIT;
-    attributes.port_num = 1;
+    attributes.port_num = static_cast<std::uint8_t>(std::max(1U, device_.info().port));
     attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
     return step(
         attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, queue_pair_state::init);
@@ -203,6 +204,27 @@ queue_pair_state verbs_queue_pair::state() const noexcept
     if (attributes.qp_state == IBV_QPS_ERR || attributes.qp_state == IBV_QPS_SQE)
         state_.store(queue_pair_state::error);
     return state_.load();
+}
+
+result<path_properties> verbs_queue_pair::path() const
+{
+    ibv_qp_attr attributes{};
+    ibv_qp_init_attr options{};
+    constexpr int wanted = IBV_QP_STATE | IBV_QP_PORT | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT
+        | IBV_QP_RNR_RETRY | IBV_QP_MIN_RNR_TIMER | IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MAX_DEST_RD_ATOMIC;
+    if (const int error = ibv_query_qp(pair_, &attributes, wanted, &options); error != 0)
+        return error_from_errno(error);
+    path_properties path;
+    path.port = attributes.ah_attr.port_num;
+    path.gid_index = attributes.ah_attr.grh.sgid_index;
+    path.options = read(attributes);
+    ibv_gid gid{};
+    if (ibv_query_gid(&device_.context(), attributes.ah_attr.port_num, attributes.ah_attr.grh.sgid_index, &gid) != 0)
+        return error_from_errno(errno);
+    boost::asio::ip::address_v6::bytes_type bytes{};
+    std::copy(std::begin(gid.raw), std::end(gid.raw), bytes.begin());
+    path.gid = boost::asio::ip::address_v6(bytes).to_string();
+    return path;
 }
 
 post_result verbs_queue_pair::post_receive(std::span<const receive_request> requests)

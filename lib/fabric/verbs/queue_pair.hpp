@@ -44,6 +44,9 @@ public:
     /// move_to_error without telling the connection.
     error_code enter_error();
 
+    /// What the device has of its path. Errors: errno.
+    result<path_properties> path() const;
+
     /// The connection that uses it; guarded by the provider's link mutex.
     verbs_connection* user = nullptr;
 

@@ -24,8 +24,10 @@ void expect_fatal(const frame_header& frame, std::span<const std::byte> payload 
     side at(*from);
     raw_peer peer(at.listening->local_endpoint());
     peer.shake_hands(at);
+    CHECK(at.hardware->statistics().protocol_errors == 0);
     peer.send(frame, payload);
     expect_dead(at);
+    CHECK(at.hardware->statistics().protocol_errors == 1);
     std::vector<std::byte> rest;
     run_until("the connection is closed", {&at}, [&] { return !peer.receive(rest); });
 }
@@ -122,6 +124,7 @@ TEST_CASE("keys out of thin air reach nothing")
         CHECK(answers.front().type == frame_type::negative_acknowledge);
         CHECK(answers.front().code == static_cast<std::uint16_t>(tcp::refusal::remote_access));
         expect_dead(at);
+        CHECK(at.hardware->statistics().protocol_errors == 0); // the wire's rules were kept
         CHECK(std::ranges::all_of(at.memory, [](std::byte each) { return each == std::byte{}; }));
     }
 }

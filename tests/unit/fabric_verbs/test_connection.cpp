@@ -259,7 +259,7 @@ TEST_CASE_METHOD(fabric_fixture, "a peer that does not answer is unreachable", "
     auto door = passive.channel->listen(address).value();
     auto near = make_pair();
     resolve_options options;
-    options.timeout = 300ms;
+    options.handshake_timeout = 300ms;
     auto outgoing = active.channel->resolve(door->local_endpoint(), options).value();
     active_event(*outgoing, event::resolved);
     REQUIRE_FALSE(outgoing->connect(*near, {}));
