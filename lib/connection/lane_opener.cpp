@@ -20,6 +20,10 @@ error_code lane_opener::start(
     auto& router = *runtime_.router(device_.device->info().kind);
     fabric::resolve_options wanted;
     wanted.timeout = timeout;
+    wanted.handshake_timeout = timeout;
+    if (device_.device->info().kind == fabric::transport::verbs) {
+        wanted.local = fabric::source_for(device_.device->info(), remote);
+    }
     auto resolving = router.channel().resolve(remote, wanted);
     if (!resolving) {
         return resolving.error();

@@ -1,5 +1,6 @@
 #include <penstock/connection/runtime.hpp>
 
+#include "device_watch.hpp"
 #include "event_router.hpp"
 
 #include <penstock/connection/lane.hpp>
@@ -47,8 +48,12 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     tcp.time = time_;
     tcp.log = log_.for_component("fabric.tcp");
     tcp_provider_ = fabric::make_tcp_provider(tcp);
-    if (const auto error = open_device(*tcp_provider_, options, {}); error.failed()) {
-        throw system_error(error, "opening the tcp fabric");
+    auto tcp_error = open_device(*tcp_provider_, options, {});
+    if (!tcp_error.failed()) {
+        tcp_error = open_channel(*tcp_provider_);
+    }
+    if (tcp_error.failed()) {
+        throw system_error(tcp_error, "opening the tcp fabric");
     }
 
     if (options.transport == transport_choice::tcp) {
@@ -81,6 +86,10 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     for (const auto& channel : channels_) {
         routers_.push_back(std::make_unique<connection::event_router>(*channel));
         poller_->add(*routers_.back());
+    }
+    for (const auto& opened : devices_) {
+        watches_.push_back(std::make_unique<connection::device_watch>(*opened, log_));
+        poller_->add(*watches_.back());
     }
     driver_ = std::make_unique<completion::asio_driver>(executor_, *poller_, options.polling);
 }
@@ -117,13 +126,40 @@ error_code runtime::open_device(fabric::provider& provider, const runtime_option
         return completions.error();
     }
     opened->completions = std::move(*completions);
+    devices_.push_back(std::move(opened));
+    return {};
+}
+
+error_code runtime::open_channel(fabric::provider& provider)
+{
     auto channel = provider.create_connection_channel();
     if (!channel) {
         return channel.error();
     }
     channels_.push_back(std::move(*channel));
-    devices_.push_back(std::move(opened));
     return {};
+}
+
+/// The devices that `wanted` means, of those that are there, best first.
+static std::vector<std::string> names_of(const std::string& wanted, const std::vector<fabric::device_info>& found)
+{
+    std::vector<std::string> names;
+    if (wanted.empty()) {
+        names.push_back(found.front().name);
+    } else if (wanted == "all") {
+        for (const auto& info : found) {
+            if (info.state == "active" || names.empty()) {
+                names.push_back(info.name);
+            }
+        }
+    } else {
+        for (std::size_t first = 0; first <= wanted.size();) {
+            const auto end = std::min(wanted.find(',', first), wanted.size());
+            names.push_back(wanted.substr(first, end - first));
+            first = end + 1;
+        }
+    }
+    return names;
 }
 
 error_code runtime::open_verbs(const runtime_options& options)
@@ -137,23 +173,44 @@ error_code runtime::open_verbs(const runtime_options& options)
         verbs_reason_ = "no RDMA device on this machine";
         return errc::no_device;
     }
-    const std::string name = options.device.empty() ? found.front().name : options.device;
-    const auto error = open_device(*verbs_provider_, options, name);
-    verbs_reason_ = error.failed() ? "RDMA device " + name + ": " + error.message() : "RDMA device " + name;
-    return error;
+    for (const auto& name : names_of(options.device, found)) {
+        auto error = name.empty() ? error_code(errc::invalid_argument) : open_device(*verbs_provider_, options, name);
+        if (!error.failed() && channels_.size() == 1) {
+            error = open_channel(*verbs_provider_);
+        }
+        if (error.failed()) { // all that were named, or none
+            verbs_reason_ = "RDMA device " + name + ": " + error.message();
+            devices_.resize(1);
+            channels_.resize(1);
+            return error;
+        }
+        const auto& info = devices_.back()->device->info();
+        verbs_reason_ += (verbs_reason_.empty() ? "RDMA device " : "; ") + info.name + " (" + info.why + ")";
+    }
+    log_.info(verbs_reason_);
+    return {};
 }
 
-runtime_device* runtime::device(fabric::transport kind) noexcept
+runtime_device* runtime::device(fabric::transport kind, std::size_t number) noexcept
 {
-    const auto found = std::find_if(
-        devices_.begin(), devices_.end(), [kind](const auto& opened) { return opened->device->info().kind == kind; });
-    return found == devices_.end() ? nullptr : found->get();
+    for (const auto& opened : devices_) {
+        if (opened->device->info().kind == kind && number-- == 0) {
+            return opened.get();
+        }
+    }
+    return nullptr;
+}
+
+std::size_t runtime::device_count(fabric::transport kind) const noexcept
+{
+    return static_cast<std::size_t>(std::count_if(
+        devices_.begin(), devices_.end(), [kind](const auto& opened) { return opened->device->info().kind == kind; }));
 }
 
 connection::event_router* runtime::router(fabric::transport kind) noexcept
 {
-    const auto* const found = device(kind);
-    return found == nullptr ? nullptr : routers_[found->index].get();
+    const auto which = kind == fabric::transport::tcp ? std::size_t{0} : std::size_t{1};
+    return which < routers_.size() ? routers_[which].get() : nullptr;
 }
 
 void runtime::retire(std::shared_ptr<connection::lane> lane, std::function<void()> done)

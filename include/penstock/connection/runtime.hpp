@@ -21,6 +21,7 @@
 #include <vector>
 
 namespace penstock::connection {
+class device_watch;
 class event_router;
 class lane;
 } // namespace penstock::connection
@@ -35,7 +36,9 @@ result<transport_choice> parse_transport_choice(std::string_view text) noexcept;
 
 struct runtime_options {
     transport_choice transport = transport_choice::automatic; ///< tcp: RDMA devices are not even looked at
-    std::string device;                                       ///< RDMA device by name; empty: the first that is active
+    /// RDMA devices: empty for the best one, "all" for all that are active, else names separated by commas, each NAME, NAME:PORT or
+    /// NAME:PORT:GID_INDEX ("mlx5_0:1:3,mlx5_1"). Of several the lanes of a connection take turns.
+    std::string device;
     std::uint32_t completion_depth = 16'384; ///< entries of each completion queue; bounds lanes times depth
     memory::memory_pool_options pool{};
     std::size_t message_bytes_max = std::size_t{256} << 20U; ///< registered memory for messages of all connections
@@ -52,6 +55,7 @@ struct runtime_device {
     std::unique_ptr<fabric::protection_domain> domain;
     std::unique_ptr<fabric::completion_queue> completions;
     std::size_t index = 0; ///< in runtime::devices and in memory::local_buffer::region
+    bool up = true;        ///< its port, as far as the device has told
 };
 
 /// Ownership: connections, clients, servers and buffers are its children and must be destroyed before it.
@@ -77,8 +81,10 @@ public:
     random_source& random() noexcept { return *random_; }
     const logger& log() const noexcept { return log_; }
 
-    /// The device that serves `kind`; null if there is none.
-    runtime_device* device(fabric::transport kind) noexcept;
+    /// The device that serves `kind`, of several the one with this number; null if there is none. Lane i of a connection belongs on
+    /// number i modulo device_count(kind).
+    runtime_device* device(fabric::transport kind, std::size_t number = 0) noexcept;
+    std::size_t device_count(fabric::transport kind) const noexcept;
     /// Where connections of this kind are made; null if there is none.
     connection::event_router* router(fabric::transport kind) noexcept;
 
@@ -98,6 +104,7 @@ private:
     struct retired_lane;
 
     error_code open_device(fabric::provider& provider, const runtime_options& options, std::string_view name);
+    error_code open_channel(fabric::provider& provider);
     error_code open_verbs(const runtime_options& options);
     void drain_retired() noexcept;
 
@@ -111,12 +118,13 @@ private:
     std::unique_ptr<fabric::provider> tcp_provider_;
     std::unique_ptr<fabric::provider> verbs_provider_;
     std::vector<std::unique_ptr<runtime_device>> devices_;
-    std::vector<std::unique_ptr<fabric::connection_channel>> channels_;
+    std::vector<std::unique_ptr<fabric::connection_channel>> channels_; // of tcp, then of verbs where there is a device
     std::unique_ptr<memory::memory_pool> pool_;
     std::unique_ptr<memory::memory_pool> messages_;
     std::unique_ptr<connection::landing_words> landing_;
     std::unique_ptr<completion::poller> poller_;
-    std::vector<std::unique_ptr<connection::event_router>> routers_;
+    std::vector<std::unique_ptr<connection::event_router>> routers_; // of the channels
+    std::vector<std::unique_ptr<connection::device_watch>> watches_;
     std::vector<std::unique_ptr<retired_lane>> retired_;
     std::vector<std::shared_ptr<void>> kept_;
     std::unique_ptr<completion::asio_driver> driver_;
