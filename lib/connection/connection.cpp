@@ -2,6 +2,8 @@
 
 #include "connection_core.hpp"
 
+#include <penstock/completion/handler.hpp>
+
 namespace penstock::connection {
 
 connection::connection(std::shared_ptr<connection_core> core)
@@ -71,6 +73,18 @@ void connection::close(std::function<void()> fenced)
     if (auto call = std::exchange(on_closed_, nullptr)) {
         call();
     }
+}
+
+void connection::start_close(
+    std::chrono::milliseconds limit, boost::asio::any_completion_handler<void(error_code)> handler)
+{
+    if (closed_ || core_->lost().failed()) {
+        const auto why
+            = closed_ || core_->lost() == errc::connection_closed ? errc::wrong_state : errc::connection_lost;
+        completion::post_handler(std::move(handler), owner().executor(), make_error_code(why));
+        return;
+    }
+    core_->close_in_order(limit, std::move(handler));
 }
 
 } // namespace penstock::connection

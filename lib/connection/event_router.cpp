@@ -19,13 +19,23 @@ std::size_t event_router::turn()
     return count;
 }
 
+event_router::handler event_router::listening_at(const fabric::endpoint& local) const
+{
+    using namespace boost::asio::ip;
+    for (const auto& address : {local.address(), address(address_v4::any()), address(address_v6::any())}) {
+        const auto found = endpoints_.find({address, local.port()});
+        if (found != endpoints_.end() && (address.is_v6() || local.address().is_v4())) {
+            return found->second;
+        }
+    }
+    return {};
+}
+
 void event_router::dispatch(fabric::connection_event& event)
 {
     handler call; // a copy: the handler may unwatch itself
     if (event.type == fabric::connection_event_type::connect_request) {
-        if (const auto found = ports_.find(event.incoming->local_endpoint().port()); found != ports_.end()) {
-            call = found->second;
-        }
+        call = listening_at(event.incoming->local_endpoint());
     } else if (const auto found = connections_.find(event.source); found != connections_.end()) {
         call = found->second;
     }

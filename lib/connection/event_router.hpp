@@ -5,8 +5,8 @@
 #include <penstock/completion/poller.hpp>
 #include <penstock/fabric/connection.hpp>
 
-#include <cstdint>
 #include <functional>
+#include <map>
 #include <unordered_map>
 
 namespace penstock::connection {
@@ -23,9 +23,10 @@ public:
     void watch(fabric::connection& about, handler call) { connections_[&about] = std::move(call); }
     void unwatch(const fabric::connection& about) noexcept { connections_.erase(&about); }
 
-    /// Connection requests that arrive at a local port.
-    void watch_port(std::uint16_t port, handler call) { ports_[port] = std::move(call); }
-    void unwatch_port(std::uint16_t port) noexcept { ports_.erase(port); }
+    /// Connection requests that arrive at a local address and port, or, with an unspecified address, at any that nobody else
+    /// watches.
+    void watch_endpoint(const fabric::endpoint& local, handler call) { endpoints_[local] = std::move(call); }
+    void unwatch_endpoint(const fabric::endpoint& local) noexcept { endpoints_.erase(local); }
 
     std::size_t turn() override;
     int descriptor() const noexcept override { return channel_.descriptor(); }
@@ -33,10 +34,11 @@ public:
 
 private:
     void dispatch(fabric::connection_event& event);
+    handler listening_at(const fabric::endpoint& local) const;
 
     fabric::connection_channel& channel_;
     std::unordered_map<const fabric::connection*, handler> connections_;
-    std::unordered_map<std::uint16_t, handler> ports_;
+    std::map<fabric::endpoint, handler> endpoints_;
 };
 
 } // namespace penstock::connection

@@ -16,7 +16,8 @@ error_code client_handshake::check_answer() const noexcept
 {
     const bool verbs = answer_.transport == fabric::transport::verbs;
     if (answer_.depth == 0 || answer_.depth > opening_.depth || answer_.data_port == 0
-        || answer_.transfer_bytes_max == 0 || (verbs && !opening_.has_verbs)) {
+        || answer_.transfer_bytes_max == 0 || answer_.lanes > opening_.lanes || answer_.epoch != opening_.epoch
+        || (answer_.features & ~opening_.features) != 0 || (verbs && !opening_.has_verbs)) {
         return errc::malformed_message;
     }
     // The server may not overrule the choice.
@@ -45,8 +46,8 @@ client_handshake::action client_handshake::on_message(std::span<const std::byte>
     if (const auto error = check_answer(); error.failed()) {
         return fail_with(error);
     }
-    state_ = state::opening_lane;
-    return action::open_data_lane;
+    state_ = state::answered;
+    return action::open_data_lanes;
 }
 
 server_handshake::action server_handshake::fail_with(error_code why) noexcept
@@ -85,8 +86,12 @@ server_handshake::action server_handshake::choose()
     answer_.depth = std::min({opening_.depth, offer_.depth, depth_max});
     answer_.data_port = verbs ? offer_.verbs_port : offer_.tcp_port;
     answer_.transfer_bytes_max = offer_.transfer_bytes_max;
+    answer_.lanes = static_cast<std::uint8_t>(std::min<std::uint32_t>(opening_.lanes, offer_.lanes));
+    std::fill(answer_.secrets.begin() + answer_.lanes, answer_.secrets.end(), identifier{});
+    answer_.features = opening_.features & offer_.features;
+    answer_.epoch = opening_.epoch;
     answer_.instance = offer_.instance;
-    state_ = state::waiting_for_lane;
+    state_ = state::waiting_for_lanes;
     return action::send_welcome;
 }
 
@@ -94,7 +99,9 @@ server_handshake::action server_handshake::on_message(std::span<const std::byte>
 {
     auto decoded = decode_control(message);
     if (!decoded) {
-        return fail_with(decoded.error());
+        const bool told = state_ == state::waiting_for_hello && decoded.error() == errc::unsupported_version;
+        (void)fail_with(decoded.error());
+        return told ? action::send_refused : action::fail;
     }
     if (decoded->type != control_type::hello || state_ != state::waiting_for_hello) {
         return fail_with(errc::unexpected_message);
@@ -103,16 +110,29 @@ server_handshake::action server_handshake::on_message(std::span<const std::byte>
     return choose();
 }
 
+bool same_secret(const identifier& a, const identifier& b) noexcept
+{
+    unsigned difference = 0;
+    for (std::size_t i = 0; i != a.bytes.size(); ++i) {
+        difference |= std::to_integer<unsigned>(a.bytes[i] ^ b.bytes[i]);
+    }
+    return difference == 0;
+}
+
 bool server_handshake::admits(const ticket& presented) const noexcept
 {
-    // Compared whole and without an early end, so that timing tells nothing of the secret.
-    const auto& ours = answer_.admission;
-    unsigned difference = 0;
-    for (std::size_t i = 0; i != ours.secret.bytes.size(); ++i) {
-        difference |= std::to_integer<unsigned>(ours.secret.bytes[i] ^ presented.secret.bytes[i]);
+    return state_ == state::waiting_for_lanes && presented.lane < answer_.lanes && !opened_[presented.lane]
+        && same_secret(answer_.secrets[presented.lane], presented.secret) && presented.connection == answer_.connection
+        && presented.epoch == answer_.epoch;
+}
+
+bool server_handshake::on_lane(std::size_t lane) noexcept
+{
+    opened_[lane] = true;
+    if (std::count(opened_.begin(), opened_.end(), true) == answer_.lanes) {
+        state_ = state::established;
     }
-    return state_ == state::waiting_for_lane && difference == 0 && ours.connection == presented.connection
-        && ours.epoch == presented.epoch && ours.lane == presented.lane;
+    return state_ == state::established;
 }
 
 } // namespace penstock::connection

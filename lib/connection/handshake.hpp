@@ -5,15 +5,16 @@
 //   client                                   server
 //   hello  ------------------------------->
 //          <-------------------------------  welcome | refused
-//   (opens the data lane with its ticket)
+//   (opens each data lane with its ticket)
 //
 // No I/O here; the layer around performs the actions.
 
-#include <penstock/connection/runtime.hpp>
+#include <penstock/connection/connection.hpp>
 #include <penstock/core/error.hpp>
 #include <penstock/core/identifier.hpp>
 #include <penstock/fabric/types.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -21,7 +22,7 @@
 
 namespace penstock::connection {
 
-inline constexpr std::uint8_t protocol_version = 1;
+inline constexpr std::uint8_t protocol_version = 2;
 inline constexpr std::size_t control_bytes_max = 512;
 inline constexpr std::size_t reason_bytes_max = 255;
 inline constexpr std::uint32_t depth_max = 1'024;
@@ -38,10 +39,16 @@ struct ticket {
     friend bool operator==(const ticket&, const ticket&) = default;
 };
 
+/// What both sides may have; a bit that one of them does not know is not granted.
+inline constexpr std::uint32_t feature_recovery = 1U << 0U; ///< lanes are replaced, and the connection is made again
+
 struct hello {
     bool has_verbs = false; ///< an RDMA device is open on the client
     transport_choice wants = transport_choice::automatic;
-    std::uint32_t depth = 0; ///< requests outstanding, wanted
+    std::uint8_t lanes = 1;  ///< data lanes wanted, at most lanes_max
+    std::uint32_t depth = 0; ///< requests outstanding on each lane, wanted
+    std::uint32_t features = 0;
+    std::uint32_t epoch = 1; ///< raised with each attempt of the same instance
     identifier instance{};
 
     friend bool operator==(const hello&, const hello&) = default;
@@ -49,13 +56,21 @@ struct hello {
 
 struct welcome {
     fabric::transport transport = fabric::transport::tcp;
+    std::uint8_t lanes = 1;      ///< granted; at most what was wanted
+    std::uint16_t data_port = 0; ///< where the data lanes are to be opened, on the address already in use
     std::uint32_t depth = 0;     ///< granted; at most what was wanted
-    std::uint16_t data_port = 0; ///< where the data lane is to be opened, on the address already in use
     std::uint64_t transfer_bytes_max = 0;
-    ticket admission{};
-    identifier instance{}; ///< of the server
-    std::string reason;    ///< for the transport; printable, at most reason_bytes_max
+    std::uint32_t features = 0; ///< granted; a part of those wanted
+    std::uint32_t epoch = 1;    ///< of the hello
+    std::uint64_t connection = 0;
+    identifier instance{};                       ///< of the server
+    std::array<identifier, lanes_max> secrets{}; ///< one for each lane granted
+    std::string reason;                          ///< for the transport; printable, at most reason_bytes_max
 
+    ticket admission(std::size_t lane) const noexcept
+    {
+        return {connection, epoch, static_cast<std::uint16_t>(lane), secrets[lane]};
+    }
     friend bool operator==(const welcome&, const welcome&) = default;
 };
 
@@ -82,8 +97,8 @@ result<ticket> decode_ticket(std::span<const std::byte> private_data) noexcept;
 class client_handshake {
 public:
     enum class action : std::uint8_t {
-        open_data_lane, ///< with answer().admission
-        fail,           ///< error() says why; close everything
+        open_data_lanes, ///< each with answer().admission(lane)
+        fail,            ///< error() says why; close everything
     };
 
     explicit client_handshake(const hello& opening)
@@ -91,14 +106,13 @@ public:
     {}
 
     action on_message(std::span<const std::byte> message);
-    void on_established() noexcept { state_ = state::established; }
 
     const hello& opening() const noexcept { return opening_; }
     const welcome& answer() const noexcept { return answer_; }
     const error_code& error() const noexcept { return error_; }
 
 private:
-    enum class state : std::uint8_t { waiting_for_answer, opening_lane, established, failed };
+    enum class state : std::uint8_t { waiting_for_answer, answered, failed };
     action fail_with(error_code why) noexcept;
     error_code check_answer() const noexcept;
 
@@ -119,6 +133,8 @@ public:
         std::uint16_t verbs_port = 0;
         std::uint32_t depth = 64;
         std::uint64_t transfer_bytes_max = 0;
+        std::uint32_t lanes = 1; ///< at most lanes_max
+        std::uint32_t features = 0;
         identifier instance{};
     };
 
@@ -128,24 +144,28 @@ public:
         fail,         ///< error(): the peer broke the protocol; close and count
     };
 
-    server_handshake(const offer& offered, const ticket& admission)
+    /// `number` names the connection; `secrets` are those of its lanes.
+    server_handshake(
+        const offer& offered, std::uint64_t number, const std::array<identifier, lanes_max>& secrets) noexcept
         : offer_(offered)
     {
-        answer_.admission = admission;
+        answer_.connection = number;
+        answer_.secrets = secrets;
     }
 
     action on_message(std::span<const std::byte> message);
 
     /// The data lane that presents this ticket is ours and is still to come.
     bool admits(const ticket& presented) const noexcept;
-    void on_established() noexcept { state_ = state::established; }
+    /// A lane that was admitted is there. Returns whether all are.
+    bool on_lane(std::size_t lane) noexcept;
 
     const hello& opening() const noexcept { return opening_; }
     const welcome& answer() const noexcept { return answer_; }
     const error_code& error() const noexcept { return error_; }
 
 private:
-    enum class state : std::uint8_t { waiting_for_hello, waiting_for_lane, established, failed };
+    enum class state : std::uint8_t { waiting_for_hello, waiting_for_lanes, established, failed };
     action fail_with(error_code why) noexcept;
     action choose();
 
@@ -153,7 +173,11 @@ private:
     hello opening_;
     welcome answer_;
     error_code error_;
+    std::array<bool, lanes_max> opened_{};
     state state_ = state::waiting_for_hello;
 };
+
+/// Compared whole and without an early end, so that timing tells nothing of the secret.
+bool same_secret(const identifier& a, const identifier& b) noexcept;
 
 } // namespace penstock::connection

@@ -19,6 +19,11 @@ struct acceptor_options {
     std::uint64_t transfer_bytes_max = std::uint64_t{1} << 20U;
     std::uint32_t half_open_max = 64; ///< connections in their handshake; more are refused
     std::uint32_t connections_max = 256;
+    std::uint32_t connections_per_address_max
+        = 0;                     ///< of one remote address, those in their handshake included; 0: as many as all
+    std::uint32_t lanes_max = 1; ///< data lanes granted to a connection
+    recovery_options recovery{};
+    liveness_options liveness{};
     std::chrono::milliseconds handshake_timeout{5'000};
 };
 
@@ -33,8 +38,8 @@ class acceptor {
 public:
     using handler = std::function<void(std::unique_ptr<connection>)>;
 
-    /// Listens. `accepted` gets each connection as soon as its data lane is accepted: its message handler must be set before it
-    /// returns. Throws system_error: errno for the address, no_device with transport verbs and none here.
+    /// Listens. `accepted` gets each connection as soon as its data lanes are accepted: its message handler must be set before it
+    /// returns. A client that has lost its connection and makes it again gets a new one, after the old one was fenced. Throws system_error: errno for the address, no_device with transport verbs and none here.
     acceptor(runtime& rt, const acceptor_options& options, handler accepted);
     acceptor(const acceptor&) = delete;
     acceptor& operator=(const acceptor&) = delete;

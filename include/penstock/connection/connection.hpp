@@ -28,6 +28,25 @@ struct message_limits {
 
 inline constexpr std::size_t lanes_max = 8;
 
+/// Both sides must allow it; else any lane's death ends the connection.
+struct recovery_options {
+    bool enabled = false;
+    std::chrono::milliseconds backoff_first{50}; ///< before the second attempt; doubled for each, less a random part
+    std::chrono::milliseconds backoff_max{2'000};
+    std::chrono::milliseconds give_up_after{30'000}; ///< without any lane; then the connection is over
+};
+
+/// The control lane's pings. A dead machine is found sooner: by its kernel's silence, in about three seconds.
+struct liveness_options {
+    bool enabled = true;
+    std::chrono::milliseconds interval{1'000};
+    std::chrono::milliseconds limit{
+        30'000}; ///< silence after which a peer whose kernel answers is given up all the same
+    /// Keeps the executor's run() from returning while the connection is open, so that a dead peer is noticed although nothing
+    /// is outstanding. Without it, that is noticed when the poller next runs; silence counts only while it does.
+    bool keep_running = false;
+};
+
 struct connection_properties {
     fabric::transport transport{};
     std::string transport_reason; ///< why this one: one sentence for people
@@ -36,7 +55,8 @@ struct connection_properties {
     std::uint32_t depth = 0;              ///< requests outstanding at most, on each lane
     std::uint64_t transfer_bytes_max = 0; ///< longest buffer of one request
     std::uint32_t lanes = 1;              ///< data lanes; at most lanes_max
-    std::uint32_t epoch = 1;              ///< how often this connection was made; raised when it was made again
+    std::uint32_t epoch = 1;              ///< raised each time the connection is made again
+    bool recovers = false;                ///< lanes are replaced: both sides allow it
     identifier peer_instance{};
 };
 
@@ -114,14 +134,29 @@ public:
 
     /// Ends all lanes. `fenced` is called after the last data lane is destroyed: from then on the peer cannot reach any memory
     /// through this connection. It is not called if the runtime ends first, nor if the connection was closed already.
-    /// After close() only the destructor, properties(), lost(), remove() and data() may be called.
+    /// After close() only the destructor, properties(), lost(), remove() and data() may be called. A peer that recovers its
+    /// connections takes it for a loss and comes back; async_close() tells it.
     void close(std::function<void()> fenced = {});
+
+    /// Ends in order: lanes are given out no more, what is in flight ends or `limit` passes, the peer is told, then as close().
+    /// *Completion signature.* void(error_code). *Completion means* fenced, as for close().
+    /// *Errors.* timed_out: something was still in flight and was flushed. wrong_state: closed or being closed already.
+    /// *Threads.* The runtime's executor. Not completed if the runtime ends first.
+    template <class Token>
+    auto async_close(std::chrono::milliseconds limit, Token&& token)
+    {
+        return boost::asio::async_initiate<Token, void(error_code)>(
+            [this](auto handler, std::chrono::milliseconds within) { start_close(within, std::move(handler)); }, token,
+            limit);
+    }
 
     /// Called when the connection is closed or destroyed. On an accepted connection this is the acceptor's, which counts.
     void on_closed(std::function<void()> handler) { on_closed_ = std::move(handler); }
 
 private:
     friend class connection_core;
+
+    void start_close(std::chrono::milliseconds limit, boost::asio::any_completion_handler<void(error_code)> handler);
 
     std::shared_ptr<connection_core> core_;
     std::size_t lane_count_;
@@ -136,17 +171,20 @@ struct connect_options {
     std::uint32_t depth = 64;
     message_limits messages{};
     std::chrono::milliseconds timeout{5'000}; ///< for the whole
+    std::uint32_t lanes = 1;                  ///< data lanes wanted, at most lanes_max
+    recovery_options recovery{};
+    liveness_options liveness{};
 };
 
 void start_connect(runtime& rt, const fabric::endpoint& remote, const connect_options& options,
     boost::asio::any_completion_handler<void(error_code, std::unique_ptr<connection>)> handler);
 
-/// Connects: control lane, handshake, data lane.
+/// Connects: control lane, handshake, data lanes.
 ///
 /// With transport_choice::automatic and a server that has RDMA too, a data lane that cannot be opened by verbs is opened by tcp;
 /// that is logged as a warning and stated in transport_reason.
 /// *Completion signature.* void(error_code, std::unique_ptr<connection>).
-/// *Errors.* refused (nobody listens), unreachable, timed_out, no_device (verbs wanted, none here), remote_refused_feature (the other
+/// *Errors.* invalid_argument, refused (nobody listens), unreachable, timed_out, no_device (verbs wanted, none here), remote_refused_feature (the other
 /// side does not offer the wanted transport), too_many_connections, the protocol group, or what a local limit gives.
 /// *Threads.* The runtime's executor.
 template <class Token>

@@ -94,6 +94,11 @@ public:
     result<fabric::memory_window*> acquire_window() noexcept;
     void release_window(fabric::memory_window* window) noexcept { free_windows_.push_back(window); }
 
+    /// Nothing that was posted to the send queue is in flight.
+    bool quiet() const noexcept { return sends_in_flight_ == 0; }
+    /// Called each time it becomes quiet, from within ended(): it may only take note.
+    void on_quiet(std::function<void()> handler) { on_quiet_ = std::move(handler); }
+
     /// Moves to ERROR; what is in flight flushes. `why` goes to on_down.
     void fail(error_code why) noexcept;
 
@@ -151,6 +156,7 @@ private:
     down_handler on_down_;
     std::function<void(const fabric::connection_event&)> established_;
     std::function<void()> on_idle_;
+    std::function<void()> on_quiet_;
     completion::timer down_timer_;
     error_code why_;
     std::uint32_t sends_in_flight_ = 0;

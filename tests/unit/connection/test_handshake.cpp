@@ -1,128 +1,29 @@
-#include "connection/handshake.hpp"
-#include "connection/handshake_wire.hpp"
+#include "handshake_samples.hpp"
 #include "support/catch.hpp"
-
-#include <initializer_list>
-#include <string>
-#include <vector>
 
 using namespace penstock;
 using namespace penstock::connection;
-
-namespace {
-
-using bytes = std::vector<std::byte>;
-
-bytes raw(std::initializer_list<unsigned> values)
-{
-    bytes made;
-    for (const auto value : values) {
-        made.push_back(static_cast<std::byte>(value));
-    }
-    return made;
-}
-
-identifier counted_from(unsigned first)
-{
-    identifier id;
-    for (auto& each : id.bytes) {
-        each = static_cast<std::byte>(first++);
-    }
-    return id;
-}
-
-template <class Message>
-bytes encoded(const Message& message)
-{
-    bytes made(control_bytes_max);
-    made.resize(encode(message, made));
-    return made;
-}
-
-bytes encoded(const ticket& admission)
-{
-    bytes made(ticket_bytes);
-    encode(admission, std::span<std::byte, ticket_bytes>(made));
-    return made;
-}
-
-ticket sample_ticket()
-{
-    return {0x0102'0304'0506'0708U, 0x1112'1314U, 0x2122U, counted_from(0x40)};
-}
-
-hello sample_hello()
-{
-    return {true, transport_choice::tcp, 0x0102U, counted_from(0x10)};
-}
-
-welcome sample_welcome()
-{
-    return {fabric::transport::tcp, 0x40, 0x1d2f, 0x0010'0000, sample_ticket(), counted_from(0x60), "ok"};
-}
-
-const bytes golden_hello = raw({0x50, 0x53, 0x43, 0x4d, 1, 1, 0, 0, // prefix
-    1, 2, 0, 0, 0x02, 0x01, 0, 0,                                   // verbs, wants tcp, depth
-    0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f});
-
-const bytes golden_welcome = raw({0x50, 0x53, 0x43, 0x4d, 1, 2, 0, 0, // prefix
-    1, 2, 0x2f, 0x1d, 0x40, 0, 0, 0,                                  // tcp, reason's length, port, depth
-    0, 0, 0x10, 0, 0, 0, 0, 0,                                        // longest transfer
-    8, 7, 6, 5, 4, 3, 2, 1, 0x14, 0x13, 0x12, 0x11, 0x22, 0x21, 0, 0, // ticket
-    0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f, // secret
-    0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, // instance
-    'o', 'k'});
-
-const bytes golden_ticket = raw({0x50, 0x53, 0x43, 0x54, 1, 0, 0, 0,  // prefix
-    8, 7, 6, 5, 4, 3, 2, 1, 0x14, 0x13, 0x12, 0x11, 0x22, 0x21, 0, 0, // connection, epoch, lane
-    0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f});
-
-bool re_encodes_to(const control_message& decoded, const bytes& message)
-{
-    switch (decoded.type) {
-    case control_type::hello: return encoded(decoded.opening) == message;
-    case control_type::welcome: return encoded(decoded.answer) == message;
-    case control_type::refused: return encoded(refused{decoded.why}) == message;
-    case control_type::revoke:
-    case control_type::released: return encoded(decoded.note) == message;
-    }
-    return false;
-}
-
-server_handshake::offer offer_of(transport_choice allows, bool verbs)
-{
-    server_handshake::offer made;
-    made.allows = allows;
-    made.has_verbs = verbs;
-    made.verbs_reason = "no RDMA device on this machine";
-    made.tcp_port = 1001;
-    made.verbs_port = verbs ? 1002 : 0;
-    made.depth = 16;
-    made.transfer_bytes_max = 1U << 20U;
-    made.instance = counted_from(0x80);
-    return made;
-}
-
-hello hello_of(transport_choice wants, bool verbs, std::uint32_t depth = 8)
-{
-    return {verbs, wants, depth, counted_from(1)};
-}
-
-} // namespace
+using namespace penstock::test;
 
 TEST_CASE("each control message is exactly these bytes")
 {
     CHECK(encoded(sample_hello()) == golden_hello);
     CHECK(encoded(sample_welcome()) == golden_welcome);
-    CHECK(encoded(refused{errc::overloaded}) == raw({0x50, 0x53, 0x43, 0x4d, 1, 3, 0, 0, 0x3a, 1, 0, 0}));
+    CHECK(encoded(refused{errc::overloaded}) == raw({0x50, 0x53, 0x43, 0x4d, 2, 3, 0, 0, 0x3a, 1, 0, 0}));
     CHECK(encoded(sample_ticket()) == golden_ticket);
+    CHECK(encoded(lane_request{3}) == raw({0x50, 0x53, 0x43, 0x4d, 2, 4, 0, 0, 3, 0, 0, 0}));
+    CHECK(encoded(lane_grant{3, counted_from(0x40)}) == golden_grant);
+    CHECK(encoded(lane_denied{3}) == raw({0x50, 0x53, 0x43, 0x4d, 2, 6, 0, 0, 3, 0, 0, 0}));
+    CHECK(encoded(ping{}) == raw({0x50, 0x53, 0x43, 0x4d, 2, 7, 0, 0}));
+    CHECK(encoded(pong{}) == raw({0x50, 0x53, 0x43, 0x4d, 2, 8, 0, 0}));
+    CHECK(encoded(goodbye{}) == raw({0x50, 0x53, 0x43, 0x4d, 2, 9, 0, 0}));
     CHECK(encoded(control_note{control_kind::released, golden_ticket}).size() == 8 + ticket_bytes);
     CHECK(encoded(control_note{control_kind::revoke, std::span(golden_ticket).first(1)})
-        == raw({0x50, 0x53, 0x43, 0x4d, 1, 16, 0, 0, 0x50}));
-    CHECK(encoded(control_note{control_kind::released, {}}) == raw({0x50, 0x53, 0x43, 0x4d, 1, 17, 0, 0}));
+        == raw({0x50, 0x53, 0x43, 0x4d, 2, 16, 0, 0, 0x50}));
+    CHECK(encoded(control_note{control_kind::released, {}}) == raw({0x50, 0x53, 0x43, 0x4d, 2, 17, 0, 0}));
     bytes greeting_bytes(control_greeting_bytes);
     encode_control_greeting(std::span<std::byte, control_greeting_bytes>(greeting_bytes));
-    CHECK(greeting_bytes == raw({0x50, 0x53, 0x43, 0x47, 1, 0, 0, 0}));
+    CHECK(greeting_bytes == raw({0x50, 0x53, 0x43, 0x47, 2, 0, 0, 0}));
 }
 
 TEST_CASE("what is encoded comes back equal")
@@ -134,7 +35,8 @@ TEST_CASE("what is encoded comes back equal")
 
 TEST_CASE("every truncation and every excess of a control message is refused")
 {
-    for (const auto& whole : {golden_hello, golden_welcome, encoded(refused{errc::too_many_connections})}) {
+    for (const auto& whole : {golden_hello, golden_welcome, golden_grant, encoded(lane_request{1}),
+             encoded(refused{errc::too_many_connections}), encoded(ping{})}) {
         for (std::size_t length = 0; length != whole.size(); ++length) {
             const bytes part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
             CHECK_FALSE(decode_control(part).has_value());
@@ -150,16 +52,17 @@ TEST_CASE("every truncation and every excess of a control message is refused")
 
 TEST_CASE("every flipped bit is refused, or is what a sender could have meant")
 {
-    for (const auto& whole : {golden_hello, golden_welcome, encoded(refused{errc::overloaded})}) {
+    for (const auto& whole :
+        {golden_hello, golden_welcome, golden_grant, encoded(refused{errc::overloaded}), encoded(ping{})}) {
         for (std::size_t bit = 0; bit != whole.size() * 8; ++bit) {
             auto flipped = whole;
             flipped[bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
             const auto decoded = decode_control(flipped);
             INFO("bit " << bit);
-            CHECK((!decoded || re_encodes_to(*decoded, flipped)));
-            if (bit < 64) {
-                CHECK_FALSE(
-                    (decoded && decoded->type == decode_control(whole)->type)); // nothing in the prefix is spare
+            CHECK((!decoded || bit / 8 == 4 || whole.size() == 12 || re_encodes_to(*decoded, flipped)
+                || lowest(bit, whole)));
+            if (bit < 64 && bit / 8 != 4) { // the version apart, nothing in the prefix is spare
+                CHECK_FALSE((decoded && decoded->type == decode_control(whole)->type));
             }
         }
     }
@@ -185,13 +88,88 @@ TEST_CASE("lengths and codes beyond their range are refused")
     CHECK(decode_control(note).value().note.payload.size() == control_payload_max);
     note.push_back(std::byte{});
     CHECK(decode_control(note).error() == errc::malformed_message);
-    auto newer = golden_hello;
-    newer[4] = std::byte{2};
-    CHECK(decode_control(newer).error() == errc::unsupported_version);
+    for (const std::size_t at : {10U, 20U, 21U}) { // no lanes, epoch 0
+        auto none = golden_hello;
+        none[at] = std::byte{};
+        none[20] = at >= 20 ? std::byte{} : none[20];
+        none[21] = at >= 20 ? std::byte{} : none[21];
+        CHECK(decode_control(none).error() == errc::malformed_message);
+    }
+    auto many = golden_hello;
+    many[10] = std::byte{lanes_max + 1};
+    CHECK(decode_control(many).error() == errc::malformed_message);
+    many = golden_welcome;
+    many[56] = std::byte{lanes_max + 1};
+    CHECK(decode_control(many).error() == errc::malformed_message);
+    many[56] = std::byte{};
+    CHECK(decode_control(many).error() == errc::malformed_message);
+    auto far = encoded(lane_request{});
+    far[8] = std::byte{lanes_max};
+    CHECK(decode_control(far).error() == errc::malformed_message);
     auto wordy = sample_welcome();
     wordy.reason.assign(1'000, 'x');
     CHECK(encoded(wordy).size() <= control_bytes_max);
     CHECK(decode_control(encoded(wordy)).value().answer.reason.size() == reason_bytes_max);
+}
+
+TEST_CASE(
+    "versions: a later hello is read if this one is spoken too, an earlier one is not, and a refusal is always read")
+{
+    auto later = golden_hello;
+    later[4] = std::byte{3};
+    later.resize(later.size() + 9, std::byte{0x77});
+    CHECK(decode_control(later).value().opening == sample_hello());
+    later[11] = std::byte{3};
+    CHECK(decode_control(later).error() == errc::unsupported_version);
+    auto earlier = golden_hello;
+    earlier[4] = earlier[11] = std::byte{1};
+    CHECK(decode_control(earlier).error() == errc::unsupported_version);
+    auto welcome_of_another = golden_welcome;
+    welcome_of_another[4] = std::byte{3};
+    CHECK(decode_control(welcome_of_another).error() == errc::unsupported_version);
+    auto refusal = encoded(refused{errc::unsupported_version});
+    refusal[4] = std::byte{7};
+    CHECK(decode_control(refusal).value().why == errc::unsupported_version);
+    auto shake = shaking(offer_of(transport_choice::tcp, false));
+    CHECK(shake.on_message(later) == server_handshake::action::send_refused);
+    CHECK(shake.error() == errc::unsupported_version);
+    CHECK(shake.on_message(golden_hello) == server_handshake::action::fail);
+}
+
+TEST_CASE("lanes and features are the part that both sides have")
+{
+    auto opening = hello_of(transport_choice::automatic, false);
+    opening.lanes = 5;
+    opening.features = 0xffff'ffffU;
+    opening.epoch = 9;
+    auto shake = shaking(offer_of(transport_choice::automatic, false));
+    REQUIRE(shake.on_message(encoded(opening)) == server_handshake::action::send_welcome);
+    CHECK(shake.answer().lanes == 2);
+    CHECK(shake.answer().features == feature_recovery);
+    CHECK(shake.answer().epoch == 9);
+    client_handshake other(opening);
+    CHECK(other.on_message(encoded(shake.answer())) == client_handshake::action::open_data_lanes);
+    CHECK(other.answer() == shake.answer());
+}
+
+TEST_CASE("each lane has a ticket of its own, good once")
+{
+    auto opening = hello_of(transport_choice::automatic, false);
+    opening.lanes = 2;
+    auto shake = shaking(offer_of(transport_choice::automatic, false));
+    (void)shake.on_message(encoded(opening));
+    const auto first = shake.answer().admission(0);
+    const auto second = shake.answer().admission(1);
+    auto crossed = first;
+    crossed.lane = 1;
+    CHECK(shake.admits(first));
+    CHECK(shake.admits(second));
+    CHECK_FALSE(shake.admits(crossed));
+    CHECK_FALSE(shake.on_lane(1));
+    CHECK_FALSE(shake.admits(second));
+    CHECK(shake.admits(first));
+    CHECK(shake.on_lane(0));
+    CHECK_FALSE(shake.admits(first));
 }
 
 TEST_CASE("private data is told apart, padded with zeros or not")
@@ -209,7 +187,9 @@ TEST_CASE("private data is told apart, padded with zeros or not")
     CHECK(decode_ticket(data).error() == errc::malformed_message);
     CHECK(classify({}) == greeting::none);
     CHECK(classify(raw({'G', 'E', 'T', ' ', '/', ' ', 'H', 'T'})) == greeting::none);
-    auto newer = raw({0x50, 0x53, 0x43, 0x47, 2, 0, 0, 0});
+    auto newer = raw({0x50, 0x53, 0x43, 0x47, 3, 0, 0, 0});
+    CHECK(classify(newer) == greeting::control); // its hello says what it speaks
+    newer[4] = std::byte{};
     CHECK(classify(newer) == greeting::none);
 }
 
@@ -238,13 +218,13 @@ TEST_CASE("the transport follows from both sides' choice and devices, with its r
             for (const bool client : {false, true}) {
                 for (const bool server : {false, true}) {
                     INFO(to_string(wants) << client << ' ' << to_string(allows) << server);
-                    server_handshake shake(offer_of(allows, server), sample_ticket());
+                    auto shake = shaking(offer_of(allows, server));
                     const auto done = shake.on_message(encoded(hello_of(wants, client)));
                     const auto reason = expected(wants, client, allows, server);
                     if (reason == "refused") {
                         CHECK(done == server_handshake::action::send_refused);
                         CHECK(shake.error() == errc::remote_refused_feature);
-                        CHECK_FALSE(shake.admits(sample_ticket()));
+                        CHECK_FALSE(shake.admits(shake.answer().admission(0)));
                         continue;
                     }
                     REQUIRE(done == server_handshake::action::send_welcome);
@@ -254,7 +234,7 @@ TEST_CASE("the transport follows from both sides' choice and devices, with its r
                     CHECK(shake.answer().data_port == (by_verbs ? 1002 : 1001));
                     CHECK(shake.answer().depth == 8);
                     client_handshake other(hello_of(wants, client));
-                    CHECK(other.on_message(encoded(shake.answer())) == client_handshake::action::open_data_lane);
+                    CHECK(other.on_message(encoded(shake.answer())) == client_handshake::action::open_data_lanes);
                     CHECK(other.answer() == shake.answer());
                 }
             }
@@ -266,7 +246,7 @@ TEST_CASE("depth is the least of what both want and the protocol's most")
 {
     auto offered = offer_of(transport_choice::tcp, false);
     offered.depth = 1'000'000;
-    server_handshake shake(offered, sample_ticket());
+    auto shake = shaking(offered);
     (void)shake.on_message(encoded(hello_of(transport_choice::automatic, false, 0xffff'ffffU)));
     CHECK(shake.answer().depth == depth_max);
 }
@@ -275,7 +255,7 @@ TEST_CASE("a reason of any text is made fit to send")
 {
     auto offered = offer_of(transport_choice::automatic, false);
     offered.verbs_reason = "caf\xc3\xa9\n" + std::string(400, 'x');
-    server_handshake shake(offered, sample_ticket());
+    auto shake = shaking(offered);
     REQUIRE(shake.on_message(encoded(hello_of(transport_choice::automatic, false)))
         == server_handshake::action::send_welcome);
     CHECK(decode_control(encoded(shake.answer())).value().answer == shake.answer());
@@ -283,33 +263,34 @@ TEST_CASE("a reason of any text is made fit to send")
 
 TEST_CASE("the server admits its ticket and no other, once it has answered")
 {
-    server_handshake shake(offer_of(transport_choice::tcp, false), sample_ticket());
-    CHECK_FALSE(shake.admits(sample_ticket()));
+    auto shake = shaking(offer_of(transport_choice::tcp, false));
+    CHECK_FALSE(shake.admits(shake.answer().admission(0)));
     (void)shake.on_message(encoded(hello_of(transport_choice::automatic, false)));
-    CHECK(shake.admits(sample_ticket()));
+    const auto given = encoded(shake.answer().admission(0));
+    CHECK(shake.admits(decode_ticket(given).value()));
     for (std::size_t bit = 64; bit != ticket_bytes * 8; ++bit) {
-        auto flipped = golden_ticket;
+        auto flipped = given;
         flipped[bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
         const auto presented = decode_ticket(flipped);
         CHECK_FALSE((presented && shake.admits(*presented)));
     }
     SECTION("not after the lane is there")
     {
-        shake.on_established();
-        CHECK_FALSE(shake.admits(sample_ticket()));
+        CHECK(shake.on_lane(0));
+        CHECK_FALSE(shake.admits(shake.answer().admission(0)));
     }
     SECTION("not after the protocol was broken")
     {
         CHECK(shake.on_message(golden_hello) == server_handshake::action::fail);
         CHECK(shake.error() == errc::unexpected_message);
-        CHECK_FALSE(shake.admits(sample_ticket()));
+        CHECK_FALSE(shake.admits(shake.answer().admission(0)));
     }
 }
 
 TEST_CASE("the server takes a hello first and nothing else")
 {
     for (const auto& wrong : {golden_welcome, encoded(refused{errc::overloaded}), bytes{}, golden_ticket}) {
-        server_handshake shake(offer_of(transport_choice::tcp, false), sample_ticket());
+        auto shake = shaking(offer_of(transport_choice::tcp, false));
         CHECK(shake.on_message(wrong) == server_handshake::action::fail);
         CHECK(shake.error().failed());
         CHECK(shake.on_message(golden_hello) == server_handshake::action::fail); // no second chance
@@ -318,7 +299,7 @@ TEST_CASE("the server takes a hello first and nothing else")
 
 TEST_CASE("the client takes one answer, and tells what it was refused with")
 {
-    client_handshake shake(hello_of(transport_choice::automatic, false, 0x40));
+    client_handshake shake(sample_hello());
     SECTION("each refusal comes through")
     {
         const auto why = GENERATE(
@@ -334,7 +315,7 @@ TEST_CASE("the client takes one answer, and tells what it was refused with")
     }
     SECTION("a second welcome is one too many")
     {
-        CHECK(shake.on_message(golden_welcome) == client_handshake::action::open_data_lane);
+        CHECK(shake.on_message(golden_welcome) == client_handshake::action::open_data_lanes);
         CHECK(shake.on_message(golden_welcome) == client_handshake::action::fail);
         CHECK(shake.error() == errc::unexpected_message);
     }
@@ -344,6 +325,9 @@ TEST_CASE("the client refuses a welcome that it did not ask for")
 {
     auto answer = sample_welcome();
     auto asked = hello_of(transport_choice::automatic, false, 0x40);
+    answer.lanes = 1;
+    answer.features = 0;
+    answer.epoch = 1;
     auto why = make_error_code(errc::malformed_message);
     SECTION("deeper than wanted")
     {
@@ -352,6 +336,18 @@ TEST_CASE("the client refuses a welcome that it did not ask for")
     SECTION("no depth")
     {
         answer.depth = 0;
+    }
+    SECTION("more lanes than wanted")
+    {
+        answer.lanes = 2;
+    }
+    SECTION("a feature that was not asked for")
+    {
+        answer.features = feature_recovery;
+    }
+    SECTION("of another attempt")
+    {
+        answer.epoch = 2;
     }
     SECTION("no port")
     {

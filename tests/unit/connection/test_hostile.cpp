@@ -68,7 +68,7 @@ struct pretender {
     {
         auto& router = *w.server->router(fabric::transport::tcp);
         listening = router.channel().listen({boost::asio::ip::address_v4::loopback(), 0}).value();
-        router.watch_port(listening->local_endpoint().port(), [this, accepted](fabric::connection_event& event) {
+        router.watch_endpoint(listening->local_endpoint(), [this, accepted](fabric::connection_event& event) {
             control
                 = lane::create(*w.server, *w.server->device(fabric::transport::tcp), control_lane_options()).value();
             auto& incoming = *event.incoming;
@@ -81,7 +81,7 @@ struct pretender {
     pretender& operator=(const pretender&) = delete;
     ~pretender()
     {
-        w.server->router(fabric::transport::tcp)->unwatch_port(listening->local_endpoint().port());
+        w.server->router(fabric::transport::tcp)->unwatch_endpoint(listening->local_endpoint());
         if (control) {
             w.server->retire(std::move(control));
         }
@@ -157,14 +157,14 @@ TEST_CASE("a ticket is good once, and only whole")
     CHECK_FALSE(send_message(*honest.control, opening).failed());
     w.run_until([&] { return !answer.empty(); });
     client_handshake shake(opening);
-    REQUIRE(shake.on_message(answer) == client_handshake::action::open_data_lane);
+    REQUIRE(shake.on_message(answer) == client_handshake::action::open_data_lanes);
     std::vector<std::byte> said(ticket_bytes);
 
-    auto altered = shake.answer().admission;
+    auto altered = shake.answer().admission(0);
     altered.secret.bytes[15] ^= std::byte{1};
     encode(altered, std::span<std::byte, ticket_bytes>(said));
     CHECK(greeter(w, said).error == errc::refused);
-    encode(shake.answer().admission, std::span<std::byte, ticket_bytes>(said));
+    encode(shake.answer().admission(0), std::span<std::byte, ticket_bytes>(said));
     CHECK_FALSE(greeter(w, said).error.failed());
     CHECK(w.accepted.size() == 1);
     CHECK(greeter(w, said).error == errc::refused);
@@ -267,9 +267,9 @@ TEST_CASE("a message after the handshake ends the connection")
     CHECK_FALSE(send_message(*honest.control, opening).failed());
     w.run_until([&] { return !answer.empty(); });
     client_handshake shake(opening);
-    REQUIRE(shake.on_message(answer) == client_handshake::action::open_data_lane);
+    REQUIRE(shake.on_message(answer) == client_handshake::action::open_data_lanes);
     std::vector<std::byte> said(ticket_bytes);
-    encode(shake.answer().admission, std::span<std::byte, ticket_bytes>(said));
+    encode(shake.answer().admission(0), std::span<std::byte, ticket_bytes>(said));
     const greeter data(w, said);
     REQUIRE(w.accepted.size() == 1);
     error_code why;

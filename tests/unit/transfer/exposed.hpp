@@ -68,8 +68,10 @@ struct exposed {
     {
         connection::acceptor_options options;
         options.listen = {test_address(), 0};
+        options.liveness.enabled = false; // no timers but those of the operations
         listening.emplace(*near, options, [this](connection_ptr made) { here = std::move(made); });
         connection::connect_options wanted;
+        wanted.liveness.enabled = false;
         wanted.transport = on_verbs() ? transport_choice::verbs : transport_choice::tcp;
         async_connect(*far, listening->local_endpoint(), wanted, [this](error_code error, connection_ptr made) {
             CHECK(error.message() == error_code().message());
