@@ -76,7 +76,9 @@ void acceptor::state::open_control(fabric::connection_event& event)
     made.control->on_down([this, &made](error_code) { drop(made, true); });
     auto* const link = event.incoming.get();
     made.control->attach(std::move(event.incoming), [](const fabric::connection_event&) {});
-    if (link->accept(made.control->pair(), {}).failed()) {
+    fabric::connect_options wanted;
+    wanted.path.unacknowledged_max = control_unacknowledged_max;
+    if (link->accept(made.control->pair(), wanted).failed()) {
         drop(made, true);
     }
 }

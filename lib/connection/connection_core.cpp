@@ -35,9 +35,6 @@ connection_core::connection_core(
 
 connection_core::~connection_core()
 {
-    if (!news_.empty()) {
-        runtime_.poller().release_hold(); // the runtime ends before everybody was told
-    }
     if (alive_options_.keep_running && !over_.failed()) {
         runtime_.poller().release_hold();
     }
@@ -165,9 +162,15 @@ void connection_core::check_fenced()
     }
 }
 
-// What is to be told may own the connection, and so this: that circle ends here.
+// Nobody is told anything any more. What was to be told may own the connection, and so this: that circle ends here.
 void connection_core::abandon() noexcept
 {
+    abandoned_ = true;
+    tell_.stop();
+    if (!news_.empty()) {
+        news_.clear();
+        runtime_.poller().release_hold();
+    }
     const auto calls = std::exchange(when_fenced_, {});
     boost::asio::any_completion_handler<void(error_code)> handler;
     handler.swap(closing_);
@@ -253,6 +256,9 @@ void connection_core::close(std::function<void()> fenced)
 // Told one at a time, each from a turn of its own: what is told may do anything, and throw.
 void connection_core::tell(const news& what)
 {
+    if (abandoned_) {
+        return;
+    }
     if (news_.empty()) {
         runtime_.poller().hold();
         auto bond = std::make_shared<tie>(shared_from_this());

@@ -138,6 +138,7 @@ private:
     error_code over_;         // why the connection has ended
     bool down_waits_ = false; // for a handler to be told by
     bool closed_told_ = false;
+    bool abandoned_ = false; // the runtime has ended
 
     observer_list observers_;
     lane::message_handler message_;

@@ -1,6 +1,7 @@
 #include "lane_opener.hpp"
 
 #include "event_router.hpp"
+#include "lane_shapes.hpp"
 
 namespace penstock::connection {
 
@@ -76,6 +77,8 @@ error_code lane_opener::connect()
     if (options_.credits) {
         wanted.path.rnr_retry_count
             = 0; // with credits there is always a receive: a peer without one breaks the protocol
+    } else {
+        wanted.path.unacknowledged_max = control_unacknowledged_max;
     }
     return link->connect(lane_->pair(), wanted);
 }

@@ -8,6 +8,9 @@
 
 namespace penstock::connection {
 
+/// Control messages never fill a peer's window, so its kernel takes them even while its poller stalls: one that does not is dead.
+inline constexpr std::chrono::milliseconds control_unacknowledged_max{3'000};
+
 inline lane_options control_lane_options()
 {
     lane_options shape;

@@ -79,7 +79,7 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     messages_ = std::make_unique<memory::memory_pool>(domains, messages);
     landing_ = std::make_unique<connection::landing_words>(*messages_);
 
-    poller_ = std::make_unique<completion::poller>(*time_, completion::poller_options{});
+    poller_ = std::make_unique<completion::poller>(*time_, options.poller);
     for (const auto& opened : devices_) {
         poller_->add(*opened->completions);
     }

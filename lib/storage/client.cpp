@@ -27,12 +27,13 @@ struct opening_result {
 };
 
 // Tries the host's addresses in order; the last error counts.
-asio::awaitable<opening_result> connect_any(runtime& rt, uri where, client_options options)
+asio::awaitable<opening_result> connect_any(
+    std::weak_ptr<void> wanted_by, runtime& rt, uri where, client_options options)
 {
     asio::ip::tcp::resolver resolver(rt.executor());
     const auto [unknown, found] = co_await resolver.async_resolve(where.host, std::to_string(where.port), as_pair);
-    if (unknown.failed()) {
-        co_return opening_result{unknown, nullptr};
+    if (unknown.failed() || wanted_by.expired()) { // expired: the runtime has ended meanwhile
+        co_return opening_result{unknown.failed() ? unknown : make_error_code(errc::cancelled), nullptr};
     }
     connection::connect_options wanted;
     wanted.transport = options.transport;
@@ -111,24 +112,37 @@ const client::properties& client::current() const noexcept
 
 void client::start_open(runtime& rt, const uri& where, const client_options& options, handler_of<client> handler)
 {
-    auto open = [](runtime& on, uri target, client_options wanted) -> asio::awaitable<std::pair<error_code, client>> {
-        auto opened = co_await connect_any(on, std::move(target), wanted);
-        if (opened.error.failed()) {
-            co_return std::pair(opened.error, client());
-        }
-        auto body = std::make_unique<implementation>();
-        body->current = describe(opened.made->properties(), wanted.checksum);
-        body->requests = client_requests::create(on, std::move(opened.made), wanted.checksum);
-        co_return std::pair(error_code{}, client(std::move(body)));
+    // The client stays the runtime's until the handler takes it: should the runtime end first, it must go before it.
+    struct opening {
+        handler_of<client> handler;
+        error_code error;
+        client made;
     };
-    asio::co_spawn(rt.executor(), open(rt, where, options),
-        [handler = std::move(handler), home = rt.executor()](
-            std::exception_ptr thrown, std::pair<error_code, client> opened) mutable {
-            if (thrown) {
-                opened.first = errc::no_memory;
-            }
-            completion::call_handler(std::move(handler), home, opened.first, std::move(opened.second));
-        });
+    auto waiting = std::make_shared<opening>(opening{std::move(handler), {}, {}});
+    const std::weak_ptr<opening> weak = waiting;
+    rt.keep(std::move(waiting));
+    auto open
+        = [](std::weak_ptr<opening> into, runtime& on, uri target, client_options wanted) -> asio::awaitable<void> {
+        auto opened = co_await connect_any(into, on, std::move(target), wanted);
+        const auto one = into.lock();
+        if (!one) {
+            co_return;
+        }
+        one->error = opened.error;
+        if (!opened.error.failed()) {
+            auto body = std::make_unique<implementation>();
+            body->current = describe(opened.made->properties(), wanted.checksum);
+            body->requests = client_requests::create(on, std::move(opened.made), wanted.checksum);
+            one->made = client(std::move(body));
+        }
+    };
+    asio::co_spawn(rt.executor(), open(weak, rt, where, options), [weak, &rt](std::exception_ptr thrown) {
+        if (const auto one = weak.lock()) {
+            rt.drop(one.get());
+            const auto error = thrown ? make_error_code(errc::no_memory) : one->error;
+            completion::call_handler(std::move(one->handler), rt.executor(), error, std::move(one->made));
+        }
+    });
 }
 
 void client::start_open_object(std::string name, memory::local_buffer into, handler_of<opened_object> handler)

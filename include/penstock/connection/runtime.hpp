@@ -42,6 +42,7 @@ struct runtime_options {
     std::uint32_t completion_depth = 16'384; ///< entries of each completion queue; bounds lanes times depth
     memory::memory_pool_options pool{};
     std::size_t message_bytes_max = std::size_t{256} << 20U; ///< registered memory for messages of all connections
+    completion::poller_options poller{}; ///< operations_max: each receive of a lane takes one, and each chain in flight
     completion::poll_options polling{};
     logger log{};
     clock* time = nullptr;           ///< null: the system's
