@@ -176,7 +176,7 @@ std::size_t poller::poll_sources()
     for (std::size_t i = 0; i < sources_.size(); ++i) { // a turn may add or remove sources
         events += sources_[i]->turn();
     }
-    if (timers_.next() != time_point_never) {
+    if (!timers_.empty()) {
         events += timers_.run(time_.now());
     }
     return events;
