@@ -69,7 +69,7 @@ struct repeated {
 void polled(std::uint64_t count)
 {
     null_lane world;
-    transfer::async_read(*world.lane, world.local(), target, repeated{world, count});
+    repeated{world, ++count}({});
     while (count != 0) {
         (void)world.rt.poller().poll();
     }
@@ -78,7 +78,7 @@ void polled(std::uint64_t count)
 void driven(std::uint64_t count)
 {
     null_lane world;
-    transfer::async_read(*world.lane, world.local(), target, repeated{world, count});
+    repeated{world, ++count}({});
     (void)world.context.run();
     if (count != 0) {
         std::abort();

@@ -16,8 +16,7 @@ namespace penstock::completion {
 namespace {
 
 constexpr std::uint32_t slots_limit = 1U << 24U; // what an operation_id has room for
-constexpr std::uint32_t batch_limit
-    = (std::uint32_t{1} << (std::tuple_size_v<decltype(poller_statistics::batches)> - 1)) - 1;
+constexpr std::uint32_t batch_limit = (std::uint32_t{1} << std::tuple_size_v<decltype(poller_statistics::batches)>)-1;
 
 } // namespace
 
@@ -136,9 +135,10 @@ void poller::release(operation_id id) noexcept
     }
 }
 
+// There is one at least.
 inline void poller::deliver_batch()
 {
-    while (batch_next_ != batch_end_) {
+    do {
         const auto& completion = *batch_next_++;
         const std::uint32_t index = index_of(completion.id);
         if (index < options_.operations_max) [[likely]] {
@@ -149,17 +149,17 @@ inline void poller::deliver_batch()
             }
         }
         ++statistics_.stale_completions;
-    }
+    } while (batch_next_ != batch_end_);
 }
 
-std::size_t poller::deliver_rest()
+[[gnu::noinline]] std::size_t poller::deliver_rest()
 {
     const auto count = static_cast<std::size_t>(batch_end_ - batch_next_);
     deliver_batch();
     return count;
 }
 
-void poller::deliver_timed()
+[[gnu::noinline]] void poller::deliver_timed()
 {
     const struct measured {
         poller& of;
@@ -189,17 +189,18 @@ std::size_t poller::poll()
         ~turn() { --depth; }
     } now{++polling_};
     ++statistics_.turns;
-    std::size_t events = batch_next_ != batch_end_ ? deliver_rest() : 0;
+    std::size_t events = batch_next_ == batch_end_ ? 0 : deliver_rest();
     for (std::size_t i = 0; i < queues_.size(); ++i) { // a handler may add or remove queues
-        const auto got = queues_[i]->poll({batch_.get(), options_.batch_max});
+        auto* const batch = batch_.get();
+        const auto got = queues_[i]->poll({batch, options_.batch_max});
         if (got == 0) {
             continue;
         }
         events += got;
         statistics_.completions += got;
-        ++statistics_.batches[static_cast<std::size_t>(std::bit_width(static_cast<std::uint32_t>(got)))];
-        batch_next_ = batch_.get();
-        batch_end_ = batch_next_ + got;
+        ++statistics_.batches[63U - static_cast<unsigned>(std::countl_zero(got | 1U))];
+        batch_next_ = batch;
+        batch_end_ = batch + got;
         if (options_.time_handlers) [[unlikely]] {
             deliver_timed();
         } else {

@@ -51,8 +51,8 @@ struct poller_statistics {
     std::uint64_t completions = 0;
     std::uint64_t stale_completions = 0; ///< of operations that had ended
     std::uint64_t operations = 0;        ///< started
-    /// What polls of a queue gave: batches[n] of 2^(n-1) to 2^n - 1 completions. Those that gave nothing are not counted.
-    std::array<std::uint64_t, 13> batches{};
+    /// What polls of a queue gave: batches[n] of 2^n to 2^(n+1) - 1 completions. Those that gave nothing are not counted.
+    std::array<std::uint64_t, 12> batches{};
     duration handler_time{}; ///< in the handlers of completions; zero unless poller_options::time_handlers
 };
 

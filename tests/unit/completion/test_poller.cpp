@@ -167,9 +167,9 @@ TEST_CASE("several queues share a poller's turn, each with a bounded batch")
     CHECK(seen.completions == 18);
     const auto& counted = polled.statistics();
     CHECK(counted.completions == 18);
-    CHECK(counted.batches[1] == 1); // of one
-    CHECK(counted.batches[2] == 1); // of two
-    CHECK(counted.batches[3] == 3); // of five
+    CHECK(counted.batches[0] == 1); // of one
+    CHECK(counted.batches[1] == 1); // of two
+    CHECK(counted.batches[2] == 3); // of five
     CHECK(counted.handler_time == duration(0));
 }
 
