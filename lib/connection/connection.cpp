@@ -15,6 +15,7 @@ connection::connection(std::shared_ptr<connection_core> core)
 
 connection::~connection()
 {
+    transfers_.reset();
     close();
     core_->detach();
 }

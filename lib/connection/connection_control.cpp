@@ -40,7 +40,19 @@ void connection_core::watch_control()
 
 void connection_core::on_control(control_kind kind, std::function<void(std::span<const std::byte>)> handler)
 {
-    control_handlers_[static_cast<std::size_t>(kind)] = std::move(handler);
+    auto& call = control_handlers_[static_cast<std::size_t>(kind)];
+    call = std::move(handler);
+    if (!call) {
+        return;
+    }
+    const auto early = std::exchange(early_, {});
+    for (const auto& [what, payload] : early) {
+        if (what == kind) {
+            call(payload);
+        } else {
+            early_.emplace_back(what, payload);
+        }
+    }
 }
 
 error_code connection_core::send_control(control_kind kind, std::span<const std::byte> payload)
@@ -71,6 +83,9 @@ void connection_core::on_control_message(std::span<const std::byte> message)
         // A copy: it may replace itself, or close the connection.
         if (const auto call = control_handlers_[static_cast<std::size_t>(decoded->note.kind)]) {
             call(decoded->note.payload);
+        } else if (early_.size() != early_control_max) {
+            early_.emplace_back(
+                decoded->note.kind, std::vector<std::byte>(decoded->note.payload.begin(), decoded->note.payload.end()));
         }
         return;
     }

@@ -22,6 +22,8 @@ connection_core::connection_core(
     })
     , close_step_([this] { step_close(); })
 {
+    properties_.memory_windows
+        = std::all_of(data.begin(), data.end(), [](const auto& each) { return each->device().windows; });
     watch_control();
     for (std::size_t index = 0; index != places_.size(); ++index) {
         places_[index].current = std::move(data[index]);

@@ -14,6 +14,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace penstock::connection {
@@ -141,6 +142,7 @@ private:
     bool abandoned_ = false; // the runtime has ended
 
     observer_list observers_;
+    std::vector<std::pair<control_kind, std::vector<std::byte>>> early_; // at most early_control_max
     lane::message_handler message_;
     lane::down_handler down_;
     std::array<std::function<void(std::span<const std::byte>)>, control_kinds> control_handlers_;

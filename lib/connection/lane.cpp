@@ -87,7 +87,7 @@ error_code lane::allocate_pair()
         return pair.error();
     }
     pair_ = std::move(*pair);
-    for (std::uint32_t count = 0; count != options_.windows; ++count) {
+    for (std::uint32_t count = 0; device_.windows && count != options_.windows; ++count) {
         auto window = device_.domain->allocate_window();
         if (!window) {
             return window.error();

@@ -55,6 +55,7 @@ inline lane_options server_data_lane_options(std::uint32_t depth, const message_
     shape.receive_bytes = messages.request_bytes;
     shape.sends = 2 * depth;
     shape.send_bytes = messages.response_bytes;
+    shape.windows = depth;
     return shape;
 }
 

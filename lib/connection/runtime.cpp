@@ -114,6 +114,7 @@ error_code runtime::open_device(fabric::provider& provider, const runtime_option
         return device.error();
     }
     opened->device = std::move(*device);
+    opened->windows = options.memory_windows && opened->device->supports().has(fabric::capability::memory_windows);
     auto domain = opened->device->allocate_protection_domain();
     if (!domain) {
         return domain.error();

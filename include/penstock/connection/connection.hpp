@@ -55,6 +55,7 @@ struct connection_properties {
     std::uint32_t depth = 0;              ///< requests outstanding at most, on each lane
     std::uint64_t transfer_bytes_max = 0; ///< longest buffer of one request
     std::uint32_t lanes = 1;              ///< data lanes; at most lanes_max
+    bool memory_windows = true;           ///< false: the device has none, and each exposure is a registration of its own
     std::uint32_t epoch = 1;              ///< raised each time the connection is made again
     bool recovers = false;                ///< lanes are replaced: both sides allow it
     identifier peer_instance{};
@@ -64,6 +65,7 @@ struct connection_properties {
 enum class control_kind : std::uint8_t { revoke, released };
 inline constexpr std::size_t control_kinds = 2;
 inline constexpr std::size_t control_payload_max = 200;
+inline constexpr std::size_t early_control_max = 64;
 
 /// Watches the lanes of a connection. For each lane `lane_lost`, then `lane_fenced`, then, where it is replaced, `lane_up`; last,
 /// when all lanes are fenced, `closed`. Lanes that are up when it is added are not told.
@@ -90,6 +92,15 @@ public:
 
 protected:
     ~lane_observer() = default;
+};
+
+/// What a layer above keeps for a connection. It goes with the connection object, before its lanes.
+class extension {
+public:
+    extension() = default;
+    extension(const extension&) = delete;
+    extension& operator=(const extension&) = delete;
+    virtual ~extension() = default;
 };
 
 class connection_core;
@@ -123,8 +134,12 @@ public:
     /// Sends at most control_payload_max bytes by the control lane. Messages arrive in order; what was sent may be lost only with
     /// the control lane. Errors: invalid_argument (too long), connection_lost, send_queue_full (ask again in a later turn).
     error_code send_control(control_kind kind, std::span<const std::byte> payload);
-    /// Called with the peer's messages of that kind; the bytes are valid during the call. Without a handler they are dropped.
+    /// Called with the peer's messages of that kind; the bytes are valid during the call. Without a handler the
+    /// first `early_control_max` are kept; the handler is called with them in here, before this returns.
     void on_control(control_kind kind, std::function<void(std::span<const std::byte>)> handler);
+
+    /// The transfer layer's, which makes it when it is first needed.
+    std::unique_ptr<extension>& transfers() noexcept { return transfers_; }
 
     /// Messages on any data lane.
     void on_message(lane::message_handler handler);
@@ -163,6 +178,7 @@ private:
     std::array<lane*, lanes_max> live_{};
     std::shared_ptr<lane> first_;
     std::function<void()> on_closed_;
+    std::unique_ptr<extension> transfers_;
     bool closed_ = false;
 };
 

@@ -40,6 +40,7 @@ struct runtime_options {
     /// NAME:PORT:GID_INDEX ("mlx5_0:1:3,mlx5_1"). Of several the lanes of a connection take turns.
     std::string device;
     std::uint32_t completion_depth = 16'384; ///< entries of each completion queue; bounds lanes times depth
+    bool memory_windows = true;              ///< false: as if no device had any, see docs/release-contract.md
     memory::memory_pool_options pool{};
     std::size_t message_bytes_max = std::size_t{256} << 20U; ///< registered memory for messages of all connections
     completion::poller_options poller{}; ///< operations_max: each receive of a lane takes one, and each chain in flight
@@ -55,6 +56,7 @@ struct runtime_device {
     std::unique_ptr<fabric::device> device;
     std::unique_ptr<fabric::protection_domain> domain;
     std::unique_ptr<fabric::completion_queue> completions;
+    bool windows = true;   ///< it has type-2 memory windows
     std::size_t index = 0; ///< in runtime::devices and in memory::local_buffer::region
     bool up = true;        ///< its port, as far as the device has told
 };
