@@ -160,6 +160,9 @@ error_code lane::post(std::span<const fabric::send_request> requests)
 void lane::ended(std::uint32_t requests) noexcept
 {
     sends_in_flight_ -= requests;
+    if (room_listener_ != nullptr) [[unlikely]] {
+        room_listener_->room();
+    }
     if (on_quiet_ && quiet()) {
         on_quiet_();
     }
@@ -198,6 +201,7 @@ void lane::begin_retirement(std::function<void()> idle) noexcept
     on_idle_ = std::move(idle);
     on_down_ = nullptr;
     on_quiet_ = nullptr;
+    room_listener_ = nullptr;
     established_ = nullptr;
     if (down_timer_.running()) {
         down_timer_.stop();

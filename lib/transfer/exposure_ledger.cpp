@@ -38,6 +38,7 @@ exposure_ledger& exposure_ledger::of(connection::connection& over)
 
 exposure_ledger::exposure_ledger(connection::connection& over)
     : connection_(over)
+    , work_(new traffic(over, *this))
     , again_([this] { send_again(); })
 {
     unsent_.reserve(unsent_max);
@@ -47,6 +48,7 @@ exposure_ledger::exposure_ledger(connection::connection& over)
 
 exposure_ledger::~exposure_ledger()
 {
+    work_->connection_gone();
     connection_.on_control(control_kind::revoke, nullptr);
     connection_.on_control(control_kind::released, nullptr);
     for (const auto& [id, exposed] : exposed_) {
@@ -62,10 +64,10 @@ error_code exposure_ledger::begin_use(const remote_buffer& what) noexcept
     return use_.begin(what.id());
 }
 
-void exposure_ledger::end_use(const remote_buffer& what) noexcept
+void exposure_ledger::end_use(std::uint64_t id) noexcept
 {
-    if (use_.end(what.id())) {
-        send_released(what.id());
+    if (use_.end(id)) {
+        send_released(id);
     }
 }
 

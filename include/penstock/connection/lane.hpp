@@ -43,6 +43,15 @@ struct message_slot {
     }
 };
 
+/// Waits for room on a send queue. room() may post, and must call nothing that throws or destroys a lane.
+class room_listener {
+public:
+    virtual void room() noexcept = 0;
+
+protected:
+    ~room_listener() = default;
+};
+
 /// Ownership: child of the runtime. Give it to runtime::retire() instead of destroying it: that moves it to ERROR, waits until
 /// nothing is in flight, and then destroys windows, queue pair and connection in this order. What is left of it refuses work.
 /// Threads: the runtime's executor. Allocation: none after creation.
@@ -80,6 +89,9 @@ public:
     /// or what the queue pair says; a partial post moves it to ERROR.
     error_code post(std::span<const fabric::send_request> requests);
     void ended(std::uint32_t requests) noexcept;
+
+    /// Whom to call whenever requests have ended, until the lane retires; null: nobody.
+    void on_room(room_listener* who) noexcept { room_listener_ = who; }
 
     /// Free room on the send queue, in requests.
     std::uint32_t send_room() const noexcept { return options_.send_depth - sends_in_flight_; }
@@ -153,6 +165,7 @@ private:
     receive_slot* delivering_ = nullptr; // the message whose handler is running, unless it was kept
     message_handler on_message_;
     immediate_handler on_immediate_;
+    room_listener* room_listener_ = nullptr;
     down_handler on_down_;
     std::function<void(const fabric::connection_event&)> established_;
     std::function<void()> on_idle_;

@@ -5,6 +5,7 @@
 #include <penstock/connection/connection.hpp>
 #include <penstock/transfer/remote_buffer.hpp>
 #include <penstock/transfer/remote_use.hpp>
+#include <penstock/transfer/traffic.hpp>
 
 #include <boost/unordered/unordered_flat_map.hpp>
 
@@ -30,7 +31,11 @@ public:
     /// Errors: exposure_revoked (by the peer, or with its epoch), send_queue_full (exposures in use).
     error_code begin_use(const remote_buffer& what) noexcept;
     /// After that work has ended. Answers the peer's revocation where that was due.
-    void end_use(const remote_buffer& what) noexcept;
+    void end_use(const remote_buffer& what) noexcept { end_use(what.id()); }
+    void end_use(std::uint64_t id) noexcept;
+
+    /// Our work on the peer's exposures, which may outlive this.
+    traffic& work() noexcept { return *work_; }
 
     const remote_use& use() const noexcept { return use_; }
     /// Exposures of ours that the peer may reach.
@@ -50,6 +55,7 @@ private:
 
     connection::connection& connection_;
     remote_use use_;
+    boost::intrusive_ptr<traffic> work_;
     boost::unordered_flat_map<std::uint64_t, exposure_operation*> exposed_;
     std::uint64_t made_ = 0;
     std::vector<std::uint64_t> unsent_; // `released` for which the control lane had no room; as many as use_ remembers

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <new>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -31,6 +32,8 @@ namespace penstock::transfer {
 struct operation_options {
     time_point deadline = time_point_never; ///< on the runtime's clock, runtime::time()
     std::chrono::milliseconds revoke_grace{100};
+    /// Over a connection with several live lanes: a transfer longer than this goes over all of them, in pieces of this size.
+    std::uint64_t stripe_bytes = std::uint64_t{1} << 20U;
 };
 
 /// The end of a chain: the first failure among its requests, told when the last of them has ended, so that nothing of the chain
@@ -61,6 +64,49 @@ struct chain_operation {
 
 namespace detail {
 
+inline error_code post_chain(
+    connection::lane& on, std::span<fabric::send_request> requests, completion::operation_id id)
+{
+    for (auto& request : requests) {
+        request.id = id;
+        request.signaled = false;
+    }
+    requests.back().id = id | completion::last_request;
+    requests.back().signaled = true;
+    return on.post(requests);
+}
+
+inline std::uint32_t whole_milliseconds(std::chrono::milliseconds span) noexcept
+{
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(span.count(), 0, 0xffff'ffff));
+}
+
+/// Only terminal cancellation: the others promise that one knows afterwards what was done.
+template <class Operation>
+struct canceller {
+    Operation* operation;
+    void operator()(boost::asio::cancellation_type_t type) const
+    {
+        if ((type & boost::asio::cancellation_type::terminal) != boost::asio::cancellation_type::none) {
+            operation->give_up(errc::cancelled);
+        }
+    }
+};
+
+/// Errors: no_memory.
+template <class Handler, class Operation>
+error_code on_terminal_cancellation(const Handler& handler, Operation& operation)
+{
+    if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+        try {
+            slot.template emplace<canceller<Operation>>(canceller<Operation>{&operation});
+        } catch (const std::bad_alloc&) {
+            return errc::no_memory;
+        }
+    }
+    return {};
+}
+
 /// A chain with a deadline or a cancellation slot. While it is in flight it stays in its slot, which the timer and the
 /// cancellation point to; what is moved out in order to complete leaves both behind.
 template <class Callback>
@@ -69,7 +115,7 @@ public:
     guarded_operation(
         connection::lane& on, std::uint32_t requests, Callback&& callback, std::chrono::milliseconds revoke_grace)
         : chain_{&on, requests, std::move(callback)}
-        , revoke_grace_(static_cast<std::uint32_t>(std::clamp<std::int64_t>(revoke_grace.count(), 0, 0xffff'ffff)))
+        , revoke_grace_(whole_milliseconds(revoke_grace))
         , timer_([this] { due(); })
     {}
     guarded_operation(guarded_operation&& other) noexcept
@@ -81,12 +127,8 @@ public:
     /// Errors: no_memory for the cancellation.
     error_code watch(time_point deadline)
     {
-        if (auto slot = cancellation_slot(); slot.is_connected()) {
-            try {
-                slot.template emplace<canceller>(this);
-            } catch (const std::bad_alloc&) {
-                return errc::no_memory;
-            }
+        if (const auto error = on_terminal_cancellation(chain_.callback.handler, *this); error.failed()) {
+            return error;
         }
         if (deadline != time_point_never) {
             poller().timers().start(timer_, deadline);
@@ -112,19 +154,11 @@ public:
     }
 
 private:
-    struct canceller {
-        guarded_operation* operation;
-        void operator()(boost::asio::cancellation_type_t type) const
-        {
-            if ((type & boost::asio::cancellation_type::terminal) != boost::asio::cancellation_type::none) {
-                operation->give_up(errc::cancelled);
-            }
-        }
-    };
-
     auto cancellation_slot() const { return boost::asio::get_associated_cancellation_slot(chain_.callback.handler); }
     completion::poller& poller() { return chain_.on->owner().poller(); }
 
+    template <class>
+    friend struct canceller;
     void give_up(error_code why)
     {
         if (!given_up_) {
@@ -183,6 +217,16 @@ struct handler_work<Handler, true> {
     std::optional<tracked_type> tracked;
 };
 
+/// Calls the handler from a later turn: for errors found while initiating. The runtime may be gone by then.
+template <class Handler, class... Args>
+void refuse(Handler&& handler, const boost::asio::any_io_executor& home, Args... args)
+{
+    handler_work<std::decay_t<Handler>> work(handler, home);
+    boost::asio::post(home,
+        [home, work = std::move(work), kept = std::decay_t<Handler>(std::forward<Handler>(handler)),
+            args...]() mutable { completion::call_handler(std::move(kept), home, args...); });
+}
+
 /// Calls the handler of an operation without a result.
 template <class Handler>
 struct handler_callback {
@@ -196,6 +240,8 @@ struct handler_callback {
         , work(handler, at)
     {}
     void operator()(error_code error) { completion::call_handler(std::move(handler), *home, error); }
+    /// Instead: nothing was posted, and the handler must not be called yet.
+    void refused(error_code error) { refuse(std::move(handler), *home, error); }
 };
 
 /// Calls the handler of an atomic with the old value, and gives its word back.
@@ -218,6 +264,11 @@ struct value_callback {
         owner->landing().release(word);
         completion::call_handler(std::move(handler), owner->executor(), error, old);
     }
+    void refused(error_code error)
+    {
+        owner->landing().release(word);
+        refuse(std::move(handler), owner->executor(), error, std::uint64_t{0});
+    }
 };
 
 /// Any handler fits in a slot of the poller: what is too large for it goes behind a pointer, in memory of its own allocator.
@@ -225,13 +276,6 @@ template <template <class> class Callback, class Handler, class Signature>
 using stored_handler
     = std::conditional_t<sizeof(guarded_operation<Callback<Handler>>) <= completion::poller::inline_bytes, Handler,
         boost::asio::any_completion_handler<Signature>>;
-
-/// For an error found while initiating: the handler must not be called there.
-template <class Callback>
-void post_callback(const boost::asio::any_io_executor& home, Callback&& callback, error_code error)
-{
-    boost::asio::post(home, [kept = std::forward<Callback>(callback), error]() mutable { kept(error); });
-}
 
 } // namespace detail
 } // namespace penstock::transfer

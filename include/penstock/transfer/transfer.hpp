@@ -18,18 +18,6 @@ namespace penstock::transfer {
 
 namespace detail {
 
-inline error_code post_chain(
-    connection::lane& on, std::span<fabric::send_request> requests, completion::operation_id id)
-{
-    for (auto& request : requests) {
-        request.id = id;
-        request.signaled = false;
-    }
-    requests.back().id = id | completion::last_request;
-    requests.back().signaled = true;
-    return on.post(requests);
-}
-
 /// Handlers can be moved but not assigned.
 template <class Callback>
 void give_back(Callback& callback, Callback& kept)
@@ -140,7 +128,7 @@ struct start_one {
         handler_callback<handler> callback(handler(std::forward<Handler>(given)), home);
         auto request = what.request();
         if (const auto error = submit(*on, {&request, 1}, callback, options); error.failed()) {
-            post_callback(home, std::move(callback), error);
+            callback.refused(error);
         }
     }
 };
@@ -155,14 +143,14 @@ struct start_atomic {
         auto& owner = on->owner();
         const auto word = owner.landing().acquire();
         if (!word) {
-            completion::post_handler(std::forward<Handler>(given), owner.executor(), word.error(), std::uint64_t{0});
+            refuse(std::forward<Handler>(given), owner.executor(), word.error(), std::uint64_t{0});
             return;
         }
         what.local = owner.landing().segment(*word, on->device().index);
         value_callback<handler> callback(handler(std::forward<Handler>(given)), owner, *word);
         auto request = what.request();
         if (const auto error = submit(*on, {&request, 1}, callback, options); error.failed()) {
-            post_callback(owner.executor(), std::move(callback), error);
+            callback.refused(error);
         }
     }
 };

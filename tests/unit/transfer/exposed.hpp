@@ -6,11 +6,14 @@
 
 #include <penstock/connection/acceptor.hpp>
 #include <penstock/connection/connection.hpp>
+#include <penstock/transfer/exposure_ledger.hpp>
+#include <penstock/transfer/remote_buffer.hpp>
 #include <penstock/transfer/transfer.hpp>
 
 #include <boost/asio/io_context.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -114,6 +117,16 @@ struct exposed {
         key = {reinterpret_cast<std::uintptr_t>(target.data()), window->key()};
     }
 
+    /// The name of a part of the target, which need not lie inside the window.
+    transfer::remote_buffer remote(std::uint64_t offset, std::uint64_t bytes,
+        fabric::access rights
+        = fabric::access::remote_read | fabric::access::remote_write | fabric::access::remote_atomic,
+        std::uint32_t epoch = 1, std::uint16_t on_lane = 0) const
+    {
+        const std::array keys{transfer::lane_key{on_lane, key.rkey}};
+        return transfer::remote_buffer::make(1, key.address + offset, bytes, epoch, rights, keys).value();
+    }
+
     connection::lane& lane() { return here->data(); }
     fabric::local_segment local(std::size_t bytes) const
     {
@@ -150,12 +163,14 @@ struct exposed {
     }
     void run_near_until(const std::function<bool()>& reached) { run_until(reached, false); }
 
-    /// Nothing is left of any operation: no slot, no request on the lane, no word for an atomic.
+    /// Nothing is left of any operation: no slot, no request on the lane, no word for an atomic, no use of an exposure.
     void check_baseline()
     {
         CHECK(near->poller().outstanding() == 0);
         CHECK(lane().send_room() == 4 * here->properties().depth);
         CHECK(near->landing().in_use() == 0);
+        CHECK(transfer::exposure_ledger::of(*here).use().in_use() == 0);
+        CHECK(transfer::traffic::of(*here).in_progress() == 0);
     }
 };
 
