@@ -13,13 +13,13 @@
 #include <boost/asio/io_context.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace penstock::test {
 
@@ -65,24 +65,33 @@ struct exposed {
     connection_ptr there;
     memory::buffer source = near->pool().acquire().value();
     memory::buffer target = far->pool().acquire().value();
-    fabric::remote_segment key{};
+    fabric::remote_segment key{}; // for lane 0
+    std::vector<transfer::lane_key> keys;
 
-    exposed()
+    explicit exposed(std::uint32_t lanes = 1)
     {
         connection::acceptor_options options;
         options.listen = {test_address(), 0};
         options.liveness.enabled = false; // no timers but those of the operations
+        options.lanes_max = lanes;
+        options.recovery.enabled = lanes > 1; // else the first lane that dies takes the others along
         listening.emplace(*near, options, [this](connection_ptr made) { here = std::move(made); });
         connection::connect_options wanted;
         wanted.liveness.enabled = false;
         wanted.transport = on_verbs() ? transport_choice::verbs : transport_choice::tcp;
+        wanted.lanes = lanes;
+        wanted.recovery = options.recovery;
         async_connect(*far, listening->local_endpoint(), wanted, [this](error_code error, connection_ptr made) {
             CHECK(error.message() == error_code().message());
             there = std::move(made);
         });
-        run_until([this] { return here && there && lane().pair().state() == fabric::queue_pair_state::ready_to_send; });
-        listening.reset();
-        expose();
+        run_until([&] { return here && there && ready(lanes); });
+        if (lanes == 1) {
+            listening.reset();
+        }
+        for (std::uint32_t index = 0; index != lanes; ++index) {
+            expose(*there->lane_at(index));
+        }
         std::fill(target.bytes().begin(), target.bytes().end(), std::byte{1});
         std::fill(source.bytes().begin(), source.bytes().end(), std::byte{2});
         far->poller().hold(); // the tcp fabric's passive side moves only while its poller runs
@@ -96,13 +105,25 @@ struct exposed {
         }
     }
 
-    void expose()
+    bool ready(std::uint32_t lanes) const
     {
-        auto* const window = there->data().acquire_window().value();
+        for (std::uint32_t index = 0; index != lanes; ++index) {
+            auto* const one = here->lane_at(index);
+            if (one == nullptr || there->lane_at(index) == nullptr
+                || one->pair().state() != fabric::queue_pair_state::ready_to_send) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    void expose(connection::lane& on)
+    {
+        auto* const window = on.acquire_window().value();
         fabric::send_request bind;
         bind.operation = fabric::opcode::bind_window;
         bind.bind.window = window;
-        bind.bind.region = target.slice().region(there->data().device().index);
+        bind.bind.region = target.slice().region(on.device().index);
         bind.bind.address = target.data();
         bind.bind.length = length;
         bind.bind.rights = fabric::access::remote_read | fabric::access::remote_write | fabric::access::remote_atomic;
@@ -111,19 +132,19 @@ struct exposed {
             CHECK_FALSE(error.failed());
             bound = true;
         };
-        REQUIRE_FALSE(transfer::submit(there->data(), {&bind, 1}, callback).failed());
+        REQUIRE_FALSE(transfer::submit(on, {&bind, 1}, callback).failed());
         CHECK_FALSE(bound);
         run_until([&] { return bound; });
-        key = {reinterpret_cast<std::uintptr_t>(target.data()), window->key()};
+        keys.push_back({static_cast<std::uint16_t>(keys.size()), window->key()});
+        key = {reinterpret_cast<std::uintptr_t>(target.data()), keys.front().rkey};
     }
 
     /// The name of a part of the target, which need not lie inside the window.
     transfer::remote_buffer remote(std::uint64_t offset, std::uint64_t bytes,
         fabric::access rights
         = fabric::access::remote_read | fabric::access::remote_write | fabric::access::remote_atomic,
-        std::uint32_t epoch = 1, std::uint16_t on_lane = 0) const
+        std::uint32_t epoch = 1) const
     {
-        const std::array keys{transfer::lane_key{on_lane, key.rkey}};
         return transfer::remote_buffer::make(1, key.address + offset, bytes, epoch, rights, keys).value();
     }
 
