@@ -60,6 +60,11 @@ void connection::on_message(lane::message_handler handler)
     core_->on_message(std::move(handler));
 }
 
+inbox& connection::arrivals() noexcept
+{
+    return core_->arrivals();
+}
+
 void connection::on_down(lane::down_handler handler)
 {
     core_->on_down(std::move(handler));

@@ -13,6 +13,7 @@ connection_core::connection_core(
     , alive_options_(alive)
     , control_(std::move(control))
     , places_(data.size())
+    , arrivals_(rt)
     , tell_([this] { tell_next(); })
     , heartbeat_([this] { heartbeat(); })
     , give_up_([this] { end(errc::connection_lost); })
@@ -58,7 +59,10 @@ error_code connection_core::lost() const noexcept
 
 void connection_core::watch_lane(std::size_t index)
 {
-    places_[index].current->on_down([this, index](error_code why) { lane_died(index, why); });
+    auto& watched = *places_[index].current;
+    arrivals_.drop_orphans();
+    watched.deliver_to(&arrivals_);
+    watched.on_down([this, index](error_code why) { lane_died(index, why); });
 }
 
 void connection_core::on_message(lane::message_handler handler)
@@ -234,6 +238,7 @@ void connection_core::end(error_code why)
     if (control_) {
         runtime_.retire(std::move(control_));
     }
+    arrivals_.end(why);
     tell({news::kind::down, 0, why});
     check_fenced(); // no lane may have been there
 }

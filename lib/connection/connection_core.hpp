@@ -33,6 +33,7 @@ public:
 
     const connection_properties& properties() const noexcept { return properties_; }
     runtime& owner() noexcept { return runtime_; }
+    inbox& arrivals() noexcept { return arrivals_; }
     error_code lost() const noexcept;
 
     // What the connection object asks for.
@@ -143,6 +144,7 @@ private:
 
     observer_list observers_;
     std::vector<std::pair<control_kind, std::vector<std::byte>>> early_; // at most early_control_max
+    inbox arrivals_;
     lane::message_handler message_;
     lane::down_handler down_;
     std::array<std::function<void(std::span<const std::byte>)>, control_kinds> control_handlers_;

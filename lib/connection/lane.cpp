@@ -2,9 +2,16 @@
 
 #include "event_router.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 namespace penstock::connection {
+namespace {
+
+// Short messages go with the work request: the device need not fetch them. Over tcp that would save nothing.
+constexpr std::uint32_t inline_bytes_wanted = 128;
+
+} // namespace
 
 lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
     : runtime_(rt)
@@ -82,6 +89,9 @@ error_code lane::allocate_pair()
     wanted.send_depth = options_.send_depth + static_cast<std::uint32_t>(credit_messages_.size());
     wanted.receive_depth = static_cast<std::uint32_t>(receives_->slots.size());
     wanted.send_segments_max = 2;
+    if (options_.credits && device_.device->info().kind == fabric::transport::verbs) {
+        wanted.inline_bytes_max = std::min(inline_bytes_wanted, device_.device->limits().inline_bytes_max);
+    }
     auto pair = device_.domain->create_queue_pair(wanted);
     if (!pair) {
         return pair.error();
@@ -113,7 +123,8 @@ void lane::handle(const fabric::connection_event& event)
     using enum fabric::connection_event_type;
     if (event.type == established || event.type == rejected || event.type == unreachable || event.type == failed) {
         if (auto call = std::exchange(established_, nullptr)) {
-            call(event); // may give this lane away to be retired
+            call(event);     // may give this lane away to be retired
+            serve_waiting(); // the accepting side is ready only now
             return;
         }
     }
@@ -163,6 +174,7 @@ void lane::ended(std::uint32_t requests) noexcept
     if (room_listener_ != nullptr) [[unlikely]] {
         room_listener_->room();
     }
+    serve_waiting();
     if (on_quiet_ && quiet()) {
         on_quiet_();
     }
@@ -189,6 +201,7 @@ void lane::fail(error_code why) noexcept
     if (pair_) {
         (void)pair_->move_to_error();
     }
+    serve_waiting();
     if (!retiring_) {
         runtime_.poller().hold(); // until the owner has been told
         runtime_.poller().timers().start(down_timer_, runtime_.time().now());

@@ -68,7 +68,11 @@ error_code lane::allocate_messages()
             return made.error();
         }
         const auto whole = made->segment(options_.receive_bytes);
-        receives[index] = {receives_.get(), {whole.address, whole.length}, whole.lkey, index};
+        auto& slot = receives[index];
+        slot.home = receives_.get();
+        slot.bytes = {whole.address, whole.length};
+        slot.lkey = whole.lkey;
+        slot.index = index;
     }
     for (auto* const slots : {&messages_, &credit_messages_}) {
         auto& free = slots == &messages_ ? free_messages_ : free_credits_;
@@ -143,10 +147,11 @@ void lane::arrived(std::uint32_t index, const fabric::work_completion& completio
             if (post_receive(index).failed()) {
                 fail(errc::lane_error);
             }
-            return;
+            return serve_waiting();
         case message: break;
         }
         slot.payload = immediate ? slot.payload : slot.payload.subspan(message_header_bytes);
+        serve_waiting(); // before whoever sends in the handler
     }
     deliver(slot, completion);
     return_credits(); // the peer may have spent its last one
@@ -173,6 +178,24 @@ void lane::deliver(receive_slot& slot, const fabric::work_completion& completion
         }
     } else if (on_message_) {
         on_message_(slot.payload);
+    } else if (inbox_ != nullptr) {
+        delivering_ = nullptr;
+        inbox_->arrived(slot);
+    }
+}
+
+bool lane::has_turn() const noexcept
+{
+    return !failed_ && credits_.available() != 0 && send_room() != 0
+        && pair_->state() == fabric::queue_pair_state::ready_to_send;
+}
+
+void lane::serve_waiting() noexcept
+{
+    while (!waiting_.empty() && (failed_ || has_turn())) {
+        auto& who = waiting_.front();
+        waiting_.pop_front();
+        who.turn(failed_ ? why_ : error_code());
     }
 }
 

@@ -38,7 +38,7 @@ inline lane_options client_data_lane_options(std::uint32_t depth, const message_
     shape.credits = true;
     shape.receives = messages_granted(depth);
     shape.receive_bytes = messages.response_bytes;
-    shape.sends = depth;
+    shape.sends = depth + messages.sends_waiting;
     shape.send_bytes = messages.request_bytes;
     shape.windows = depth;
     return shape;
@@ -53,7 +53,7 @@ inline lane_options server_data_lane_options(std::uint32_t depth, const message_
     shape.credits = true;
     shape.receives = messages_granted(depth);
     shape.receive_bytes = messages.request_bytes;
-    shape.sends = 2 * depth;
+    shape.sends = 2 * depth + messages.sends_waiting;
     shape.send_bytes = messages.response_bytes;
     shape.windows = depth;
     return shape;

@@ -17,7 +17,7 @@
 namespace penstock::storage {
 
 inline constexpr connection::message_limits message_limits{
-    static_cast<std::uint32_t>(request_bytes_max), static_cast<std::uint32_t>(response_bytes)};
+    static_cast<std::uint32_t>(request_bytes_max), static_cast<std::uint32_t>(response_bytes), 0};
 
 /// A request's buffer is reachable by the server from the bind in its doorbell until its window is invalidated (after the answer),
 /// or the lane is gone; it completes after that and never before.

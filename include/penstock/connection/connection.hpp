@@ -24,6 +24,7 @@ namespace penstock::connection {
 struct message_limits {
     std::uint32_t request_bytes = 512;
     std::uint32_t response_bytes = 64;
+    std::uint32_t sends_waiting = 64; ///< for credits, at least; each side chooses
 };
 
 inline constexpr std::size_t lanes_max = 8;
@@ -143,6 +144,8 @@ public:
 
     /// Messages on any data lane.
     void on_message(lane::message_handler handler);
+    /// Where messages wait that no such handler takes: see transfer::async_receive().
+    inbox& arrivals() noexcept;
     /// Called once when the connection is over: connection_lost, or what killed it; also when that was before this call, but
     /// never inside it. Then close() is due.
     void on_down(lane::down_handler handler);

@@ -4,11 +4,14 @@
 // what is in flight, without which it cannot be destroyed safely.
 
 #include <penstock/completion/poller.hpp>
+#include <penstock/connection/inbox.hpp>
 #include <penstock/connection/message_credits.hpp>
 #include <penstock/connection/received_message.hpp>
 #include <penstock/connection/runtime.hpp>
 #include <penstock/fabric/device.hpp>
 #include <penstock/memory/memory_pool.hpp>
+
+#include <boost/intrusive/list.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -50,6 +53,16 @@ public:
 
 protected:
     ~room_listener() = default;
+};
+
+/// A message that waits to be sent. It is told once, and is off the lane's list by then.
+class send_waiter : public boost::intrusive::list_base_hook<> {
+public:
+    /// There is a credit and room on the send queue: to be used at once. Else why there will be none. Calls no handler.
+    virtual void turn(error_code error) = 0;
+
+protected:
+    ~send_waiter() = default;
 };
 
 /// Ownership: child of the runtime. Give it to runtime::retire() instead of destroying it: that moves it to ERROR, waits until
@@ -95,6 +108,14 @@ public:
 
     /// Free room on the send queue, in requests.
     std::uint32_t send_room() const noexcept { return options_.send_depth - sends_in_flight_; }
+    /// One message may be sent now, and nobody waits to send one. Only with credits.
+    bool may_send() const noexcept { return waiting_.empty() && has_turn(); }
+    /// Waits for that, in order; on a lane that has not failed.
+    void wait_to_send(send_waiter& who) noexcept { waiting_.push_back(who); }
+    void leave(send_waiter& who) noexcept { waiting_.erase(waiting_.iterator_to(who)); }
+    /// Messages that nobody handles go there. It must live as long as this lane has not failed.
+    void deliver_to(inbox* into) noexcept { inbox_ = into; }
+
     /// Messages that may be sent before the peer gives back more. Only with credits.
     std::uint32_t send_credits() const noexcept { return credits_.available(); }
 
@@ -139,6 +160,8 @@ private:
     void deliver(receive_slot& slot, const fabric::work_completion& completion);
     void receive_again(std::uint32_t index) noexcept;
     void return_credits() noexcept;
+    bool has_turn() const noexcept;
+    void serve_waiting() noexcept;
     void credit_sent(std::uint32_t index, const fabric::work_completion& completion) noexcept;
     error_code stamp(std::span<const fabric::send_request> requests) noexcept;
     void handle(const fabric::connection_event& event);
@@ -162,6 +185,8 @@ private:
     std::vector<std::uint32_t> free_credits_;
     std::vector<completion::operation_id> receive_operations_;
     std::vector<completion::operation_id> credit_operations_;
+    boost::intrusive::list<send_waiter> waiting_;
+    inbox* inbox_ = nullptr;
     receive_slot* delivering_ = nullptr; // the message whose handler is running, unless it was kept
     message_handler on_message_;
     immediate_handler on_immediate_;

@@ -4,20 +4,22 @@
 
 #include <penstock/memory/memory_pool.hpp>
 
+#include <boost/intrusive/list_hook.hpp>
+
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
 namespace penstock::connection {
 
+class inbox;
 class lane;
 struct receive_memory;
 
-/// One receive of a lane. Private to lanes and messages.
-struct receive_slot {
+/// One receive of a lane. Private to lanes, messages and inboxes.
+struct receive_slot : boost::intrusive::list_base_hook<> {
     receive_memory* home = nullptr;
     std::span<std::byte> bytes{}; ///< with room for a header
     std::uint32_t lkey = 0;
@@ -62,6 +64,7 @@ public:
 
 private:
     friend class lane;
+    friend class inbox;
     explicit received_message(receive_slot& slot) noexcept
         : slot_(&slot)
     {}
