@@ -3,6 +3,8 @@
 #include "completion/contract.hpp"
 #include "completion/driver_count.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 
@@ -24,7 +26,8 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
 
     ~state()
     {
-        if (waiter.is_open()) {
+        // In a forked child it closes the descriptor: letting go of it would take it out of the parent's executor, too.
+        if (waiter.is_open() && !core::forked()) {
             waiter.release();
         }
     }
@@ -65,7 +68,7 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
     {
         std::uint32_t idle_turns = 0;
         std::uint32_t busy_turns = 0;
-        while (driven != nullptr && driven->outstanding() != 0) {
+        while (driven != nullptr && driven->outstanding() != 0 && !core::forked()) {
             if (driven->poll() != 0) {
                 last_event = time_point_never;
                 idle_turns = 0;
@@ -81,7 +84,7 @@ struct asio_driver::state : std::enable_shared_from_this<asio_driver::state> {
                 return;
             }
         }
-        if (driven != nullptr) {
+        if (driven != nullptr && !core::forked()) {
             listen();
         }
     }
@@ -157,11 +160,14 @@ asio_driver::asio_driver(asio::any_io_executor executor, poller& driven, const p
 
 asio_driver::~asio_driver()
 {
+    if (core::forked()) {
+        state_->driven->leave_descriptor();
+    }
     std::exchange(state_->driven, nullptr)->detach_driver();
-    if (state_->waiter.is_open()) {
+    drivers_of(state_->executor).remove();
+    if (state_->waiter.is_open() && !core::forked()) {
         state_->waiter.release(); // the descriptor belongs to the poller; a pending wait ends with operation_aborted
     }
-    drivers_of(state_->executor).remove();
 }
 
 const driver_statistics& asio_driver::statistics() const noexcept

@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace penstock::completion {
 namespace {
@@ -67,6 +68,13 @@ library_thread::library_thread(library_thread_options options)
 
 library_thread::~library_thread()
 {
+    if (inherited()) {
+        static auto& kept
+            = *new std::vector<std::unique_ptr<state>>; // the thread is the parent's and cannot be joined here
+        state_->thread.detach();
+        kept.push_back(std::move(state_));
+        return;
+    }
     require(!is_this_thread(), "a library_thread is not destroyed by itself");
     boost::asio::post(executor_, [ending = state_.get(), executor = executor_] {
         require(drivers_of(executor).none(), "destroy the driver, or the runtime, before its library_thread");

@@ -2,6 +2,8 @@
 
 #include "completion/contract.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include <algorithm>
 #include <bit>
 #include <cerrno>
@@ -57,7 +59,9 @@ poller::~poller()
         release((std::uint64_t{slots_[index].generation} << 24U) | index);
     }
     ::close(timer_descriptor_);
-    ::close(epoll_);
+    if (epoll_ >= 0) {
+        ::close(epoll_);
+    }
 }
 
 void poller::watch(int descriptor)
@@ -70,6 +74,13 @@ void poller::watch(int descriptor)
     }
 }
 
+void poller::unwatch(int descriptor) noexcept
+{
+    if (!core::forked()) { // there it is the parent's as well
+        (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, nullptr);
+    }
+}
+
 void poller::add(fabric::completion_queue& queue)
 {
     queues_.reserve(queues_.size() + 1);
@@ -79,7 +90,7 @@ void poller::add(fabric::completion_queue& queue)
 
 void poller::remove(fabric::completion_queue& queue) noexcept
 {
-    (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, queue.descriptor(), nullptr);
+    unwatch(queue.descriptor());
     std::erase(queues_, &queue);
 }
 
@@ -91,7 +102,7 @@ void poller::add(source& what)
 
 void poller::remove(source& what) noexcept
 {
-    (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, what.descriptor(), nullptr);
+    unwatch(what.descriptor());
     std::erase(sources_, &what);
 }
 
@@ -172,6 +183,9 @@ inline void poller::deliver_batch()
 std::size_t poller::poll_sources()
 {
     turns_until_sources_ = options_.source_interval;
+    if (core::forked()) {
+        return 0; // the timers' owners are the parent's
+    }
     std::size_t events = 0;
     for (std::size_t i = 0; i < sources_.size(); ++i) { // a turn may add or remove sources
         events += sources_[i]->turn();
@@ -216,6 +230,9 @@ std::size_t poller::poll()
 // Timers started while the driver sleeps come here too: without that they would wait for an unrelated event.
 void poller::set_alarm(time_point next) noexcept
 {
+    if (core::forked()) {
+        return; // the descriptor is the parent's as well
+    }
     timers_.watch_before(next);
     itimerspec when{};
     if (next != time_point_never) {
@@ -228,6 +245,9 @@ void poller::set_alarm(time_point next) noexcept
 
 error_code poller::arm()
 {
+    if (core::forked()) {
+        return errc::forked;
+    }
     turns_until_sources_ = 1; // the last poll before sleeping looks at everything
     set_alarm(timers_.next());
     for (auto* queue : queues_) {
@@ -240,6 +260,9 @@ error_code poller::arm()
 
 void poller::acknowledge()
 {
+    if (core::forked()) {
+        return;
+    }
     timers_.unwatch();
     std::uint64_t expirations = 0;
     (void)!::read(timer_descriptor_, &expirations, sizeof expirations);

@@ -4,6 +4,7 @@
 #include "dialer.hpp"
 
 #include <penstock/completion/handler.hpp>
+#include <penstock/core/fork.hpp>
 
 namespace penstock::connection {
 namespace {
@@ -72,7 +73,9 @@ private:
 void start_connect(runtime& rt, const fabric::endpoint& remote, const connect_options& options, connect_handler handler)
 {
     error_code refused;
-    if (options.depth == 0 || options.lanes == 0 || options.lanes > lanes_max
+    if (core::forked()) {
+        refused = errc::forked;
+    } else if (options.depth == 0 || options.lanes == 0 || options.lanes > lanes_max
         || options.recovery.backoff_first.count() <= 0 || options.liveness.interval.count() <= 0) {
         refused = errc::invalid_argument;
     } else if (options.transport == transport_choice::verbs && rt.device(fabric::transport::verbs) == nullptr) {

@@ -2,8 +2,12 @@
 
 #include "device_watch.hpp"
 #include "event_router.hpp"
+#include "memory/numa.hpp"
+#include "pool_waiters.hpp"
 
+#include <penstock/completion/control_thread.hpp>
 #include <penstock/connection/lane.hpp>
+#include <penstock/core/fork.hpp>
 #include <penstock/fabric/tcp.hpp>
 #include <penstock/fabric/verbs.hpp>
 
@@ -71,13 +75,21 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     for (const auto& opened : devices_) {
         domains.push_back(opened->domain.get());
     }
-    pool_ = std::make_unique<memory::memory_pool>(domains, options.pool);
+    auto application = options.pool;
     memory::memory_pool_options messages;
+    if (const auto* const verbs = device(fabric::transport::verbs); verbs != nullptr) {
+        messages.numa_node = memory::numa_node_of(verbs->device->info().name);
+    }
+    if (application.numa_node < 0) {
+        application.numa_node = messages.numa_node;
+    }
+    pool_ = std::make_unique<memory::memory_pool>(domains, application);
     messages.slice_bytes = std::size_t{64} << 10U;
     messages.arena_bytes = std::size_t{2} << 20U;
     messages.bytes_max = options.message_bytes_max;
     messages_ = std::make_unique<memory::memory_pool>(domains, messages);
     landing_ = std::make_unique<connection::landing_words>(*messages_);
+    make_registrar(domains, options);
 
     poller_ = std::make_unique<completion::poller>(*time_, options.poller);
     for (const auto& opened : devices_) {
@@ -91,7 +103,22 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
         watches_.push_back(std::make_unique<connection::device_watch>(*opened, log_));
         poller_->add(*watches_.back());
     }
+    waiters_ = std::make_unique<connection::pool_waiters>(*this, *pool_, options.acquires_max);
     driver_ = std::make_unique<completion::asio_driver>(executor_, *poller_, options.polling);
+}
+
+void runtime::make_registrar(const std::vector<fabric::protection_domain*>& domains, const runtime_options& options)
+{
+    memory::registrar_options wanted;
+    wanted.bytes_max = options.application_bytes_max;
+    for (const auto& opened : devices_) {
+        wanted.region_bytes_max
+            = std::min<std::uint64_t>(wanted.region_bytes_max, opened->device->limits().region_bytes_max);
+    }
+    registrations_ = std::make_unique<memory::registrar>(domains, wanted);
+    control_ = std::make_unique<completion::control_thread>(executor_);
+    registrations_->release_elsewhere(
+        [this](std::function<void()> work) { return !control_->start(std::move(work)).failed(); });
 }
 
 runtime::~runtime()
@@ -102,6 +129,7 @@ runtime::~runtime()
         kept_.pop_back();
     }
     drain_retired();
+    control_->finish();
 }
 
 error_code runtime::open_device(fabric::provider& provider, const runtime_options& options, std::string_view name)
@@ -259,7 +287,7 @@ void runtime::drain_retired() noexcept
         entry->abandoned = true;
     }
     const auto limit = saturating_add(time_->now(), drain_limit);
-    while (!retired_.empty() && time_->now() < limit) {
+    while (!retired_.empty() && !core::forked() && time_->now() < limit) {
         (void)poller_->poll();
     }
     for (const auto& entry : retired_) {

@@ -28,6 +28,9 @@ const char* text(errc e) noexcept
     case errc::too_many_connections: return "connection limit reached";
     case errc::timed_out: return "timed out";
     case errc::no_device: return "no RDMA device on this machine: check `rdma link`, or use --transport tcp";
+    case errc::registration_budget:
+        return "the application's registered memory reached its limit: raise it or release registrations";
+    case errc::control_queue_full: return "too many blocking calls wait: wait for their completions";
     case errc::refused: return "connection refused: is the server running there?";
     case errc::unreachable: return "peer unreachable: check the address and the network";
     case errc::remote_refused_feature: return "the peer does not offer a required feature";
@@ -149,6 +152,8 @@ bool is_retryable(const error_code& ec) noexcept
     switch (static_cast<errc>(ec.value())) {
     case errc::send_queue_full:
     case errc::pool_exhausted:
+    case errc::registration_budget:
+    case errc::control_queue_full:
     case errc::too_many_connections:
     case errc::timed_out:
     case errc::refused:

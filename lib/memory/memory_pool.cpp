@@ -125,6 +125,11 @@ result<buffer> memory_pool::acquire(std::size_t bytes)
     return buffer(*this, *taken, {{home.data_of(*taken), bytes}, home.range()});
 }
 
+bool memory_pool::could_hold(std::size_t bytes) const noexcept
+{
+    return bytes != 0 && bytes <= buffer_limit && bytes_of_order(order_for(bytes)) <= options_.bytes_max;
+}
+
 // With room for a block of `bytes`, a power of two.
 error_code memory_pool::grow(std::size_t bytes)
 {

@@ -4,8 +4,11 @@
 #include "storage/server_session.hpp"
 
 #include <penstock/connection/acceptor.hpp>
+#include <penstock/core/fork.hpp>
 
 #include <boost/asio/post.hpp>
+
+#include <vector>
 
 namespace penstock::storage {
 
@@ -15,7 +18,7 @@ server::implementation::implementation(runtime& rt, const server_options& wanted
     , store(file_store::open(wanted.root, rt.random()).value())
     , cache(wanted.cache_bytes, rt.pool().slice_bytes())
     , alive_(std::make_shared<implementation*>(this))
-    , files_(std::max<std::uint32_t>(wanted.file_threads, 1))
+    , files_(std::make_unique<boost::asio::thread_pool>(std::max<std::uint32_t>(wanted.file_threads, 1)))
 {
     connection::acceptor_options listen;
     listen.listen = options.listen;
@@ -34,7 +37,12 @@ server::implementation::~implementation()
 {
     stop();
     *alive_ = nullptr;
-    files_.join();
+    if (core::forked()) {
+        static auto& kept = *new std::vector<std::unique_ptr<boost::asio::thread_pool>>;
+        kept.push_back(std::move(files_)); // its threads are the parent's and cannot be joined here
+        return;
+    }
+    files_->join();
 }
 
 void server::implementation::accept(std::unique_ptr<connection::connection> made)
@@ -62,7 +70,7 @@ void server::implementation::stop()
 void server::implementation::blocking(
     std::shared_ptr<job> one, std::function<void(job&)> work, std::function<void(job&)> then)
 {
-    boost::asio::post(files_, [this, one = std::move(one), work = std::move(work), then = std::move(then)]() mutable {
+    boost::asio::post(*files_, [this, one = std::move(one), work = std::move(work), then = std::move(then)]() mutable {
         work(*one);
         {
             const std::lock_guard lock(finished_mutex_);
@@ -218,8 +226,12 @@ std::shared_ptr<open_object> session::find_handle(std::uint32_t id) const
 }
 
 server::server(runtime& rt, const server_options& options)
-    : body_(std::make_unique<implementation>(rt, options))
-{}
+{
+    if (core::forked()) {
+        throw system_error(make_error_code(errc::forked), "server");
+    }
+    body_ = std::make_unique<implementation>(rt, options);
+}
 
 server::~server() = default;
 

@@ -68,7 +68,7 @@ private:
     std::mutex finished_mutex_;
     std::vector<finished> finished_; // jobs hold registered memory, which must not end up in the executor's queue
     std::shared_ptr<implementation*> alive_; // null inside once this is gone
-    boost::asio::thread_pool files_;
+    std::unique_ptr<boost::asio::thread_pool> files_;
 };
 
 /// A handle of a client's: an object being read, or one being written.

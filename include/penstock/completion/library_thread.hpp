@@ -2,6 +2,8 @@
 
 // Progress by a thread of the library's: for programs without an executor of their own.
 
+#include <penstock/core/error.hpp>
+#include <penstock/core/fork.hpp>
 #include <penstock/core/log.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -49,6 +51,9 @@ public:
     template <class Function>
     std::invoke_result_t<Function&> run(Function&& function)
     {
+        if (inherited()) {
+            throw system_error(make_error_code(errc::forked), "the library's thread");
+        }
         std::packaged_task<std::invoke_result_t<Function&>()> task(std::ref(function));
         auto ended = task.get_future();
         if (is_this_thread()) {
@@ -62,6 +67,9 @@ public:
 
 private:
     struct state;
+    bool inherited() const noexcept { return core::forked() && !made_in_child_; } // the thread is the parent's
+
+    const bool made_in_child_ = core::forked();
     std::unique_ptr<state> state_;
     boost::asio::any_io_executor executor_;
 };

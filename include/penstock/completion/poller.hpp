@@ -130,6 +130,9 @@ public:
     void attach_driver() noexcept;
     void detach_driver() noexcept;
 
+    /// descriptor() belongs to somebody else now, who closes it: an executor in a forked child, which must not touch it otherwise.
+    void leave_descriptor() noexcept { epoll_ = -1; }
+
     clock& time() noexcept { return time_; }
     timer_queue& timers() noexcept { return timers_; }
     const poller_statistics& statistics() const noexcept { return statistics_; }
@@ -189,6 +192,7 @@ private:
     }
     void wake() noexcept;
     void watch(int descriptor);
+    void unwatch(int descriptor) noexcept;
     void deliver_batch();
     std::size_t deliver_rest();
     void deliver_timed();

@@ -15,15 +15,25 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+namespace penstock::completion {
+class control_thread;
+} // namespace penstock::completion
+
+namespace penstock::memory {
+class registrar;
+} // namespace penstock::memory
+
 namespace penstock::connection {
 class device_watch;
 class event_router;
 class lane;
+class pool_waiters;
 } // namespace penstock::connection
 
 namespace penstock {
@@ -44,6 +54,9 @@ struct runtime_options {
     memory::memory_pool_options pool{};
     std::size_t message_bytes_max = std::size_t{256} << 20U; ///< registered memory for messages of all connections
     completion::poller_options poller{}; ///< operations_max: each receive of a lane takes one, and each chain in flight
+    std::size_t application_bytes_max
+        = std::numeric_limits<std::size_t>::max(); ///< registered by async_register() at most
+    std::size_t acquires_max = 1'024;              ///< that wait in async_acquire() at most
     completion::poll_options polling{};
     logger log{};
     clock* time = nullptr;           ///< null: the system's
@@ -80,6 +93,11 @@ public:
     memory::memory_pool& messages() noexcept { return *messages_; }
     /// Where the old values of atomics land.
     connection::landing_words& landing() noexcept { return *landing_; }
+    /// The application's own registered memory, and who waits for the pool's: connection/memory_operations.hpp.
+    memory::registrar& registrations() noexcept { return *registrations_; }
+    connection::pool_waiters& waiters() noexcept { return *waiters_; }
+    /// For what blocks: completion/control_thread.hpp.
+    completion::control_thread& control() noexcept { return *control_; }
     clock& time() noexcept { return *time_; }
     random_source& random() noexcept { return *random_; }
     const logger& log() const noexcept { return log_; }
@@ -109,6 +127,7 @@ private:
     error_code open_device(fabric::provider& provider, const runtime_options& options, std::string_view name);
     error_code open_channel(fabric::provider& provider);
     error_code open_verbs(const runtime_options& options);
+    void make_registrar(const std::vector<fabric::protection_domain*>& domains, const runtime_options& options);
     void drain_retired() noexcept;
 
     static constexpr std::chrono::seconds drain_limit{5};
@@ -125,7 +144,10 @@ private:
     std::unique_ptr<memory::memory_pool> pool_;
     std::unique_ptr<memory::memory_pool> messages_;
     std::unique_ptr<connection::landing_words> landing_;
+    std::unique_ptr<memory::registrar> registrations_;
+    std::unique_ptr<completion::control_thread> control_;
     std::unique_ptr<completion::poller> poller_;
+    std::unique_ptr<connection::pool_waiters> waiters_;
     std::vector<std::unique_ptr<connection::event_router>> routers_; // of the channels
     std::vector<std::unique_ptr<connection::device_watch>> watches_;
     std::vector<std::unique_ptr<retired_lane>> retired_;

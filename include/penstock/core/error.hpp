@@ -50,6 +50,8 @@ enum class errc : int {
     too_many_connections,  ///< the limit on connections is reached
     timed_out,             ///< the deadline passed; the buffers are fenced
     no_device,             ///< no device of the wanted kind on this machine
+    registration_budget,   ///< the application's registered memory reached its byte limit
+    control_queue_full,    ///< too many blocking calls wait for the control thread
 
     // The peer: look at the other side.
     refused = 300,          ///< nobody listens there, or the peer rejected the connection

@@ -105,6 +105,8 @@ public:
     void quarantine(buffer doomed) noexcept;
 
     std::size_t slice_bytes() const noexcept { return options_.slice_bytes; }
+    /// Whether acquire(bytes) would succeed if nothing were in use: else waiting for it is in vain.
+    bool could_hold(std::size_t bytes) const noexcept;
     /// Takes in what other threads gave back, and merges free neighbours. Threads: the owner's.
     memory_pool_statistics statistics() noexcept;
 

@@ -1,5 +1,7 @@
 #include "fabric/tcp/channel.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/tcp/connection.hpp"
 #include "fabric/tcp/listener.hpp"
 
@@ -60,6 +62,8 @@ result<std::unique_ptr<fabric::listener>> channel::listen(const endpoint& local,
 
 result<std::unique_ptr<fabric::connection>> channel::resolve(const endpoint& remote, const resolve_options& options)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     if (remote.port() == 0)
         return error_code(errc::invalid_argument);
     auto made = std::make_unique<connection>(*this, remote, options);
@@ -124,6 +128,8 @@ void channel::forget_requests_of(std::uint64_t listener) noexcept
 
 std::size_t channel::poll(std::span<connection_event> out)
 {
+    if (core::forked())
+        return 0;
     // What is told is bounded by what is taken: no new handshakes while events wait.
     if (events_.size() < out.size())
         progress();

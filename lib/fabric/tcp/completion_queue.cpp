@@ -1,5 +1,7 @@
 #include "fabric/tcp/completion_queue.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/tcp/device.hpp"
 
 #include <algorithm>
@@ -153,6 +155,8 @@ void completion_queue::wake() noexcept
 
 std::size_t completion_queue::poll(std::span<work_completion> out)
 {
+    if (core::forked())
+        return 0;
     polling_ = true;
     progress();
     polling_ = false;
@@ -238,6 +242,8 @@ bool completion_queue::prepare_to_sleep(queue_pair& pair, time_point& wakes_at) 
 
 error_code completion_queue::arm(bool solicited_only)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     // What is deferred to the next turn must not wait for one that may not come.
     give_output_turns();
     look_at_all_ = true;

@@ -1,5 +1,7 @@
 #include "fabric/tcp/connection.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/tcp/device.hpp"
 #include "fabric/tcp/queue_pair.hpp"
 
@@ -33,6 +35,8 @@ connection::connection(channel& home, unique_descriptor socket, const handshake_
 
 connection::~connection()
 {
+    if (core::forked())
+        return;
     home_->leave(*this, descriptor());
     home_->forget(this);
     if (!link_)
@@ -126,6 +130,8 @@ error_code connection::take_pair(fabric::queue_pair& pair, const connect_options
 
 error_code connection::connect(fabric::queue_pair& pair, const connect_options& options)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     if (state_ != state::resolved)
         return errc::wrong_state;
     if (const auto error = take_pair(pair, options, connect_private_data_max); error)
@@ -258,6 +264,8 @@ void connection::establish(const handshake_header& answer)
 
 error_code connection::accept(fabric::queue_pair& pair, const connect_options& options)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     if (state_ != state::requested)
         return errc::wrong_state;
     if (const auto error = take_pair(pair, options, accept_private_data_max); error)
@@ -280,6 +288,8 @@ error_code connection::accept(fabric::queue_pair& pair, const connect_options& o
 
 error_code connection::reject(std::span<const std::byte> private_data)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     if (state_ != state::requested)
         return errc::wrong_state;
     if (private_data.size() > reject_private_data_max)
@@ -292,6 +302,8 @@ error_code connection::reject(std::span<const std::byte> private_data)
 
 error_code connection::disconnect()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     if (handed_over_) {
         link_->request_close();
         link_->tell(connection_event_type::disconnected);

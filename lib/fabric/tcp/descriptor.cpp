@@ -1,5 +1,7 @@
 #include "fabric/tcp/descriptor.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
@@ -43,38 +45,52 @@ void unique_descriptor::reset() noexcept
 
 result<unique_descriptor> make_epoll()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     return checked(::epoll_create1(EPOLL_CLOEXEC));
 }
 
 result<unique_descriptor> make_event()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     return checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 result<unique_descriptor> make_timer()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     return checked(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 }
 
 result<unique_descriptor> make_socket(const endpoint& of)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     return checked(::socket(of.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 void signal_event(int descriptor) noexcept
 {
+    if (core::forked())
+        return;
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(descriptor, &one, sizeof one); // full means signalled
 }
 
 void clear_event(int descriptor) noexcept
 {
+    if (core::forked())
+        return;
     std::uint64_t count = 0;
     [[maybe_unused]] const auto taken = ::read(descriptor, &count, sizeof count);
 }
 
 void arm_timer(int descriptor, std::int64_t delay_nanoseconds) noexcept
 {
+    if (core::forked())
+        return;
     constexpr std::int64_t second = 1'000'000'000;
     const std::int64_t delay = delay_nanoseconds < 1 ? 1 : delay_nanoseconds; // zero would disarm it
     itimerspec when{};
@@ -85,12 +101,16 @@ void arm_timer(int descriptor, std::int64_t delay_nanoseconds) noexcept
 
 void disarm_timer(int descriptor) noexcept
 {
+    if (core::forked())
+        return;
     const itimerspec never{};
     ::timerfd_settime(descriptor, 0, &never, nullptr);
 }
 
 error_code watch(int epoll, int descriptor, std::uint32_t events, std::uint64_t tag) noexcept
 {
+    if (core::forked())
+        return error_code(errc::forked);
     epoll_event event{};
     event.events = events;
     event.data.u64 = tag;
@@ -101,6 +121,8 @@ error_code watch(int epoll, int descriptor, std::uint32_t events, std::uint64_t 
 
 void rewatch(int epoll, int descriptor, std::uint32_t events, std::uint64_t tag) noexcept
 {
+    if (core::forked())
+        return;
     epoll_event event{};
     event.events = events;
     event.data.u64 = tag;
@@ -109,6 +131,8 @@ void rewatch(int epoll, int descriptor, std::uint32_t events, std::uint64_t tag)
 
 void unwatch(int epoll, int descriptor) noexcept
 {
+    if (core::forked())
+        return;
     ::epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, nullptr);
 }
 

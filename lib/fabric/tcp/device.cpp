@@ -1,5 +1,7 @@
 #include "fabric/tcp/device.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/tcp/completion_queue.hpp"
 #include "fabric/tcp/memory.hpp"
 
@@ -105,6 +107,8 @@ capabilities device::supports() const noexcept
 
 result<std::unique_ptr<protection_domain>> device::allocate_protection_domain()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     return std::unique_ptr<protection_domain>(
         std::make_unique<domain>(*this, next_domain_.fetch_add(1, std::memory_order_relaxed)));
 }
@@ -116,6 +120,8 @@ result<std::unique_ptr<fabric::completion_queue>> device::create_completion_queu
 
 std::size_t device::poll_events(std::span<device_event> out)
 {
+    if (core::forked())
+        return 0;
     const std::lock_guard lock(mutex_);
     const auto taken = std::min(out.size(), events_.size());
     std::copy_n(events_.begin(), taken, out.begin());

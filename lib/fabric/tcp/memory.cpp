@@ -1,5 +1,7 @@
 #include "fabric/tcp/memory.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/tcp/device.hpp"
 #include "fabric/tcp/queue_pair.hpp"
 
@@ -19,6 +21,8 @@ bool needs_local_write(access rights) noexcept
 
 region::~region()
 {
+    if (core::forked())
+        return;
     if (!alive_)
         return;
     if (const auto error = deregister(); error)
@@ -28,6 +32,8 @@ region::~region()
 
 error_code region::deregister()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     if (!alive_)
         return errc::wrong_state;
     if (const auto error = keys_.end_region(key_); error)
@@ -39,6 +45,8 @@ error_code region::deregister()
 
 window::~window()
 {
+    if (core::forked())
+        return;
     keys_.end_any_window(key_);
     // A bind that was posted but never executed leaves an older key alive.
     for (std::uint32_t tag = 0; keys_.alive(key_ >> 8U) && tag != 256; ++tag)
@@ -71,6 +79,8 @@ bool bind_window(const key_context& context, const send_entry& entry) noexcept
 
 result<std::unique_ptr<memory_region>> domain::register_memory(std::span<std::byte> bytes, access rights)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     if (bytes.empty() || (needs_local_write(rights) && !has_access(rights, access::local_write)))
         return error_code(errc::invalid_argument);
     auto& keys = owner_.keys();
@@ -89,6 +99,8 @@ result<std::unique_ptr<memory_region>> domain::register_memory(std::span<std::by
 
 result<std::unique_ptr<memory_window>> domain::allocate_window()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     auto& keys = owner_.keys();
     std::uint32_t index = 0;
     if (!keys.reserve(index))
@@ -99,6 +111,8 @@ result<std::unique_ptr<memory_window>> domain::allocate_window()
 result<std::unique_ptr<shared_receive_queue>> domain::create_shared_receive_queue(
     const shared_receive_queue_options& options)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     const auto& limits = owner_.limits();
     if (options.receive_depth == 0 || options.receive_depth > limits.shared_receive_depth_max
         || options.receive_segments_max > limits.segments_max)
@@ -109,6 +123,8 @@ result<std::unique_ptr<shared_receive_queue>> domain::create_shared_receive_queu
 
 result<std::unique_ptr<fabric::queue_pair>> domain::create_queue_pair(const queue_pair_options& options)
 {
+    if (core::forked())
+        return error_code(errc::forked);
     return queue_pair::create(owner_, number_, options);
 }
 

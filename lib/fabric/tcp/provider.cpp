@@ -1,6 +1,7 @@
 #include "fabric/tcp/channel.hpp"
 #include "fabric/tcp/device.hpp"
 
+#include <penstock/core/fork.hpp>
 #include <penstock/fabric/tcp.hpp>
 
 namespace penstock::fabric {
@@ -41,6 +42,7 @@ private:
 
 std::unique_ptr<provider> make_tcp_provider(const tcp_options& options)
 {
+    core::watch_forks();
     return std::make_unique<tcp::provider>(options);
 }
 

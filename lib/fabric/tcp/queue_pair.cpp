@@ -1,5 +1,7 @@
 #include "fabric/tcp/queue_pair.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/tcp/completion_queue.hpp"
 #include "fabric/tcp/device.hpp"
 
@@ -74,6 +76,8 @@ queue_pair::queue_pair(device& owner, std::uint32_t domain, std::uint32_t number
 
 queue_pair::~queue_pair()
 {
+    if (core::forked())
+        return;
     look_at_link();
     link_->abandon();
     if (!errored_ && adopted_)
@@ -138,6 +142,8 @@ void queue_pair::mark()
 
 post_result queue_pair::post_send(std::span<const send_request> requests)
 {
+    if (core::forked())
+        return {0, errc::forked};
     post_result result;
     quiet_reads_ = 0; // an answer will come
     if (!errored_)
@@ -165,6 +171,8 @@ post_result queue_pair::post_send(std::span<const send_request> requests)
 
 post_result queue_pair::post_receive(std::span<const receive_request> requests)
 {
+    if (core::forked())
+        return {0, errc::forked};
     if (!own_receives_)
         return {0, errc::wrong_state};
     const auto result = own_receives_->post(requests);

@@ -1,6 +1,8 @@
 #include "fabric/tcp/completion_queue.hpp"
+
 #include "fabric/tcp/device.hpp"
 #include "fabric/tcp/queue_pair.hpp"
+#include <penstock/core/fork.hpp>
 
 #include <cstring>
 
@@ -8,6 +10,8 @@ namespace penstock::fabric::tcp {
 
 error_code queue_pair::move_to_error()
 {
+    if (core::forked())
+        return error_code(errc::forked);
     look_at_link();
     if (!errored_)
         enter_error(completion_status::flushed, goodbye::silent);

@@ -1,5 +1,7 @@
 #include "fabric/verbs/completion_queue.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/connection.hpp"
 #include "fabric/verbs/device.hpp"
 #include "fabric/verbs/errors.hpp"
@@ -8,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -105,6 +108,11 @@ error_code verbs_completion_queue::initialise()
 
 verbs_completion_queue::~verbs_completion_queue()
 {
+    if (core::forked()) {
+        if (channel_ != nullptr)
+            ::close(channel_->fd);
+        return;
+    }
     if (queue_ != nullptr) {
         acknowledge();
         if (ibv_destroy_cq(queue_) != 0) {
@@ -118,6 +126,8 @@ verbs_completion_queue::~verbs_completion_queue()
 
 std::size_t verbs_completion_queue::poll(std::span<work_completion> out)
 {
+    if (core::forked())
+        return 0;
     if (has_retired_.load(std::memory_order_relaxed)) [[unlikely]]
         reclaim();
     std::size_t count = 0;
@@ -193,6 +203,8 @@ void verbs_completion_queue::take_success(const ibv_wc& from, work_completion& t
 
 error_code verbs_completion_queue::arm(bool solicited_only)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     const int error = ibv_req_notify_cq(queue_, solicited_only ? 1 : 0);
     return error == 0 ? error_code{} : error_from_errno(error);
 }

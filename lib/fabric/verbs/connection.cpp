@@ -2,6 +2,8 @@
 
 #include "fabric/verbs/connection.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/addresses.hpp"
 #include "fabric/verbs/connection_channel.hpp"
 #include "fabric/verbs/device.hpp"
@@ -41,6 +43,8 @@ verbs_connection::verbs_connection(
 
 verbs_connection::~verbs_connection()
 {
+    if (core::forked())
+        return; // the parent's: the device must not hear of it
     stop_waiting();
     pair_to_error();
     release_pair();
@@ -146,6 +150,8 @@ rdma_conn_param verbs_connection::parameters(
 
 error_code verbs_connection::connect(queue_pair& pair, const connect_options& options)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     if (step_ != step::resolved)
         return errc::wrong_state;
     if (const auto error = check(pair, options, connect_private_data_max))
@@ -165,6 +171,8 @@ error_code verbs_connection::connect(queue_pair& pair, const connect_options& op
 
 error_code verbs_connection::accept(queue_pair& pair, const connect_options& options)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     if (step_ != step::requested)
         return errc::wrong_state;
     if (const auto error = check(pair, options, accept_private_data_max))
@@ -192,6 +200,8 @@ error_code verbs_connection::accept(queue_pair& pair, const connect_options& opt
 
 error_code verbs_connection::reject(std::span<const std::byte> private_data)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     if (step_ != step::requested)
         return errc::wrong_state;
     if (private_data.size() > reject_private_data_max)
@@ -206,6 +216,8 @@ error_code verbs_connection::reject(std::span<const std::byte> private_data)
 
 error_code verbs_connection::disconnect()
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     if (step_ == step::disconnecting || step_ == step::ended)
         return {};
     if (step_ == step::requested)

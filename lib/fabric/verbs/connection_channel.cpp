@@ -1,5 +1,7 @@
 #include "fabric/verbs/connection_channel.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/errors.hpp"
 #include "fabric/verbs/listener.hpp"
 #include "fabric/verbs/provider.hpp"
@@ -80,12 +82,16 @@ verbs_connection_channel::~verbs_connection_channel()
 
 result<std::unique_ptr<listener>> verbs_connection_channel::listen(const endpoint& local, const listen_options& options)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     return verbs_listener::create(*this, local, options);
 }
 
 result<std::unique_ptr<connection>> verbs_connection_channel::resolve(
     const endpoint& remote, const resolve_options& options)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     if (options.timeout.count() <= 0 || options.handshake_timeout.count() <= 0 || remote.port() == 0)
         return make_error_code(errc::invalid_argument);
     auto made = std::make_unique<verbs_connection>(*this, options);
@@ -155,6 +161,8 @@ void verbs_connection_channel::set_timer()
 
 std::size_t verbs_connection_channel::poll(std::span<connection_event> out)
 {
+    if (core::forked())
+        return 0;
     std::uint64_t expirations = 0;
     if (::read(timer_, &expirations, sizeof expirations) == sizeof expirations)
         timer_set_for_ = time_point_never;

@@ -1,5 +1,7 @@
 #include "fabric/verbs/device.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/completion_queue.hpp"
 #include "fabric/verbs/connection.hpp"
 #include "fabric/verbs/device_list.hpp"
@@ -88,6 +90,11 @@ verbs_device::~verbs_device()
         ::close(event_set_);
     if (wake_ >= 0)
         ::close(wake_);
+    if (core::forked()) {
+        ::close(context_.async_fd);
+        ::close(context_.cmd_fd);
+        return;
+    }
     if (ibv_close_device(&context_) != 0)
         owner_.log().error("closing the device " + info_.name + " failed: objects of it are still alive");
 }
@@ -207,6 +214,8 @@ void verbs_device::probe_inline()
 
 result<std::unique_ptr<protection_domain>> verbs_device::allocate_protection_domain()
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     ibv_pd* const domain = ibv_alloc_pd(&context_);
     if (domain == nullptr)
         return error_from_errno(errno);
@@ -215,11 +224,15 @@ result<std::unique_ptr<protection_domain>> verbs_device::allocate_protection_dom
 
 result<std::unique_ptr<completion_queue>> verbs_device::create_completion_queue(std::uint32_t depth)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     return verbs_completion_queue::create(*this, depth);
 }
 
 std::size_t verbs_device::poll_events(std::span<device_event> out)
 {
+    if (core::forked())
+        return 0;
     std::size_t count = 0;
     if (!out.empty() && completion_queue_failed_.exchange(false)) {
         eventfd_t ignored = 0;

@@ -1,5 +1,7 @@
 #include "fabric/verbs/listener.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/addresses.hpp"
 #include "fabric/verbs/connection_channel.hpp"
 #include "fabric/verbs/errors.hpp"
@@ -29,6 +31,8 @@ result<std::unique_ptr<listener>> verbs_listener::create(
 
 verbs_listener::~verbs_listener()
 {
+    if (core::forked())
+        return; // the parent's: the device must not hear of it
     if (id_ != nullptr)
         rdma_destroy_id(id_);
 }

@@ -1,5 +1,7 @@
 #include "fabric/verbs/memory.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/device.hpp"
 #include "fabric/verbs/errors.hpp"
 #include "fabric/verbs/provider.hpp"
@@ -56,6 +58,8 @@ result<std::unique_ptr<memory_region>> verbs_memory_region::create(
 
 verbs_memory_region::~verbs_memory_region()
 {
+    if (core::forked())
+        return; // the parent's: the device must not hear of it
     if (const auto error = deregister())
         device_.owner().log().error("a memory region of " + std::to_string(bytes_.size())
             + " bytes is leaked and stays pinned: " + error.message());
@@ -63,6 +67,8 @@ verbs_memory_region::~verbs_memory_region()
 
 error_code verbs_memory_region::deregister()
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     if (region_ == nullptr)
         return {};
     if (windows_.load(std::memory_order_relaxed) != 0)
@@ -84,6 +90,8 @@ verbs_memory_window::~verbs_memory_window()
 
 void verbs_memory_window::deallocate() noexcept
 {
+    if (core::forked())
+        return; // the parent's: the device must not hear of it
     if (table != nullptr)
         table->remove(*this);
     ibv_mw* const window = std::exchange(window_, nullptr);

@@ -1,5 +1,7 @@
 #include "fabric/verbs/post_send.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/device.hpp"
 #include "fabric/verbs/errors.hpp"
 #include "fabric/verbs/memory.hpp"
@@ -233,6 +235,8 @@ error_code verbs_queue_pair::flush(send_batch& batch, std::size_t& posted) noexc
 
 post_result verbs_queue_pair::post_send(std::span<const send_request> requests)
 {
+    if (core::forked())
+        return {0, errc::forked};
     if (state_.load(std::memory_order_acquire) < queue_pair_state::ready_to_send)
         return {0, errc::wrong_state};
     send_batch batch;

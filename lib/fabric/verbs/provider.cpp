@@ -1,5 +1,7 @@
 #include "fabric/verbs/provider.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/connection_channel.hpp"
 #include "fabric/verbs/device.hpp"
 #include "fabric/verbs/device_list.hpp"
@@ -41,11 +43,14 @@ verbs_provider::verbs_provider(const verbs_options& options)
     : time_(options.time != nullptr ? options.time : &system_clock_source())
     , log_(options.log)
 {
+    core::watch_forks();
     prepare_for_fork(log_);
 }
 
 std::vector<device_info> verbs_provider::devices() const
 {
+    if (core::forked())
+        return {};
     std::vector<device_info> infos;
     const device_list list;
     for (ibv_device* candidate : list.devices()) {
@@ -66,6 +71,8 @@ std::vector<device_info> verbs_provider::devices() const
 
 result<std::unique_ptr<device>> verbs_provider::open(std::string_view name)
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     auto wish = parse_path_wish(name);
     if (!wish)
         return wish.error();
@@ -89,6 +96,8 @@ result<std::unique_ptr<device>> verbs_provider::open(std::string_view name)
 
 result<std::unique_ptr<connection_channel>> verbs_provider::create_connection_channel()
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     return verbs_connection_channel::create(*this);
 }
 

@@ -1,5 +1,7 @@
 #include "fabric/verbs/queue_pair.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/completion_queue.hpp"
 #include "fabric/verbs/connection.hpp"
 #include "fabric/verbs/device.hpp"
@@ -124,6 +126,8 @@ error_code verbs_queue_pair::initialise(ibv_pd& domain)
 
 verbs_queue_pair::~verbs_queue_pair()
 {
+    if (core::forked())
+        return; // the parent's: the device must not hear of it
     {
         const std::lock_guard lock(device_.owner().link_mutex());
         if (user != nullptr)
@@ -170,6 +174,8 @@ void verbs_queue_pair::flush_on_soft_roce() noexcept
 
 error_code verbs_queue_pair::move_to_error()
 {
+    if (core::forked())
+        return make_error_code(errc::forked);
     const auto error = enter_error();
     const std::lock_guard lock(device_.owner().link_mutex());
     if (user != nullptr)
@@ -229,6 +235,8 @@ result<path_properties> verbs_queue_pair::path() const
 
 post_result verbs_queue_pair::post_receive(std::span<const receive_request> requests)
 {
+    if (core::forked())
+        return {0, errc::forked};
     if (has_shared_receives())
         return {0, errc::wrong_state};
     const auto result = post_receives(requests, options_.receive_segments_max, receives_->receive_room(),

@@ -1,5 +1,7 @@
 #include "fabric/verbs/shared_receive_queue.hpp"
 
+#include <penstock/core/fork.hpp>
+
 #include "fabric/verbs/device.hpp"
 #include "fabric/verbs/errors.hpp"
 #include "fabric/verbs/post_receive.hpp"
@@ -31,12 +33,16 @@ result<std::unique_ptr<shared_receive_queue>> verbs_shared_receive_queue::create
 
 verbs_shared_receive_queue::~verbs_shared_receive_queue()
 {
+    if (core::forked())
+        return; // the parent's: the device must not hear of it
     if (ibv_destroy_srq(&queue_) != 0)
         device_.owner().log().error("destroying a shared receive queue failed: queue pairs still use it");
 }
 
 post_result verbs_shared_receive_queue::post_receive(std::span<const receive_request> requests)
 {
+    if (core::forked())
+        return {0, errc::forked};
     return post_receives(requests, segments_max_, std::numeric_limits<std::size_t>::max(),
         [this](ibv_recv_wr* first, ibv_recv_wr** bad) { return ibv_post_srq_recv(&queue_, first, bad); });
 }
