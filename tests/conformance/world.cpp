@@ -77,6 +77,10 @@ work_completion queue::expect_failure(std::uint64_t id, completion_status status
     const auto completion = next("failed completion " + std::to_string(id), place);
     if (completion.id != id || completion.status != status)
         fail("expected id " + std::to_string(id) + " " + describe(status) + "; seen " + describe(completion), place);
+    // Devices leave anything in the other members: none of it may come through.
+    expect(completion.byte_count == 0 && !completion.has_immediate && completion.immediate_data == 0
+            && !completion.has_invalidated_key && completion.invalidated_key == 0,
+        "a failed completion says nothing but id, status, vendor error and queue pair", place);
     return completion;
 }
 
