@@ -95,7 +95,7 @@ public:
         std::printf("%s\n", result.dump().c_str());
     }
 
-    bool complete() const noexcept { return !failure_.failed() && count_ != 0; }
+    bool counted() const noexcept { return count_ != 0; }
     error_code failure() const noexcept { return failure_; }
 
 private:
@@ -220,8 +220,11 @@ asio::awaitable<void> run(penstock::runtime& rt, const options& with)
     over->on_message([&work](std::span<const std::byte>) { work.answered(); });
     over->on_down([&work](error_code why) { work.answered(why); });
     co_await until([&](auto ended) { work.start(std::move(ended)); });
-    if (!work.complete()) {
+    if (work.failure().failed()) {
         throw penstock::system_error(work.failure(), "an operation failed");
+    }
+    if (!work.counted()) {
+        throw std::runtime_error("no operation ended within --seconds");
     }
     work.print(over->properties());
 }
