@@ -48,6 +48,10 @@ runtime::runtime(boost::asio::any_io_executor executor, const runtime_options& o
     , random_(options.random != nullptr ? options.random : &system_random_source())
     , log_(options.log)
 {
+    if (log_.sink() != nullptr) {
+        limited_log_ = std::make_unique<limited_log_sink>(*log_.sink(), *time_, options.log_limit);
+        log_ = log_.through(*limited_log_);
+    }
     fabric::tcp_options tcp;
     tcp.time = time_;
     tcp.log = log_.for_component("fabric.tcp");

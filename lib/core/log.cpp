@@ -1,5 +1,9 @@
 #include <penstock/core/log.hpp>
 
+#include <fmt/format.h>
+
+#include <iterator>
+
 namespace penstock {
 
 std::string_view to_string(log_level level) noexcept
@@ -13,6 +17,28 @@ std::string_view to_string(log_level level) noexcept
     case log_level::off: return "off";
     }
     return "unknown";
+}
+
+std::string to_string(const log_record& record)
+{
+    std::string text(record.message);
+    const char* separator = " (";
+    const auto add = [&](std::string_view name, const auto& value) {
+        fmt::format_to(std::back_inserter(text), "{}{} {}", separator, name, value);
+        separator = ", ";
+    };
+    const auto& about = record.about;
+    if (!about.peer.empty())
+        add("peer", about.peer);
+    if (about.lane >= 0)
+        add("lane", about.lane);
+    if (about.queue_pair != 0)
+        add("queue pair", about.queue_pair);
+    if (about.epoch != 0)
+        add("epoch", about.epoch);
+    if (separator[0] == ',')
+        text += ')';
+    return text;
 }
 
 } // namespace penstock

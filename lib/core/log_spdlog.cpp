@@ -34,8 +34,8 @@ public:
             if (!record.component.empty())
                 prefix.append(" [").append(record.component).append("]");
             prefix += ' ';
-            const spdlog::string_view_t message(record.message.data(), record.message.size());
-            sink_->log(spdlog::details::log_msg(prefix, spdlog::level::info, message));
+            const std::string text = to_string(record);
+            sink_->log(spdlog::details::log_msg(prefix, spdlog::level::info, spdlog::string_view_t(text)));
         } catch (...) {
             // Lost, as the contract says: there is nobody to tell.
         }

@@ -7,6 +7,7 @@
 #include <penstock/connection/landing.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/log.hpp>
+#include <penstock/core/log_limit.hpp>
 #include <penstock/core/random.hpp>
 #include <penstock/fabric/device.hpp>
 #include <penstock/memory/memory_pool.hpp>
@@ -59,6 +60,7 @@ struct runtime_options {
     std::size_t acquires_max = 1'024;              ///< that wait in async_acquire() at most
     completion::poll_options polling{};
     logger log{};
+    log_limit_options log_limit{};   ///< how many records alike reach the log's sink
     clock* time = nullptr;           ///< null: the system's
     random_source* random = nullptr; ///< null: the system's
 };
@@ -135,6 +137,7 @@ private:
     boost::asio::any_io_executor executor_;
     clock* time_;
     random_source* random_;
+    std::unique_ptr<limited_log_sink> limited_log_; // null: no sink was given
     logger log_;
     std::string verbs_reason_;
     std::unique_ptr<fabric::provider> tcp_provider_;

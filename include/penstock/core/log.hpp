@@ -4,6 +4,7 @@
 // and a failure is logged once, where it is handled.
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace penstock {
@@ -20,12 +21,25 @@ enum class log_level : std::uint8_t {
 /// "trace", "debug", ...
 std::string_view to_string(log_level level) noexcept;
 
+/// What a record is about, as far as that is known. It stands beside the message and not in it, so that the same thing said
+/// of many connections is seen to be the same.
+struct log_context {
+    std::string_view peer{};      ///< "10.99.0.2:7471"; empty: none
+    std::int32_t lane = -1;       ///< -1: none
+    std::uint32_t queue_pair = 0; ///< 0: none
+    std::uint32_t epoch = 0;      ///< 0: none
+};
+
 /// One line. The texts live until `log_sink::write` returns.
 struct log_record {
     log_level level = log_level::info;
     std::string_view component; ///< who speaks: "fabric.tcp", "connection", ...
     std::string_view message;   ///< one line, no line end
+    log_context about{};
 };
+
+/// The message with what it is about: "connection lost (peer 10.99.0.2:7471, lane 0, queue pair 17, epoch 2)".
+std::string to_string(const log_record& record);
 
 /// Where records go.
 ///
@@ -64,20 +78,45 @@ public:
         return other;
     }
 
+    /// The same threshold and component with another sink.
+    logger through(log_sink& other_sink) const noexcept
+    {
+        logger other = *this;
+        other.sink_ = &other_sink;
+        return other;
+    }
+
+    log_sink* sink() const noexcept { return sink_; } ///< null: drops everything
+
     /// A record of this level would reach the sink. Ask before building a message that costs something.
     bool enabled(log_level level) const noexcept { return sink_ && level >= threshold_ && level < log_level::off; }
 
-    void write(log_level level, std::string_view message) const noexcept
+    void write(log_level level, std::string_view message, const log_context& about = {}) const noexcept
     {
         if (enabled(level))
-            sink_->write({level, component_, message});
+            sink_->write({level, component_, message, about});
     }
 
-    void trace(std::string_view message) const noexcept { write(log_level::trace, message); }
-    void debug(std::string_view message) const noexcept { write(log_level::debug, message); }
-    void info(std::string_view message) const noexcept { write(log_level::info, message); }
-    void warning(std::string_view message) const noexcept { write(log_level::warning, message); }
-    void error(std::string_view message) const noexcept { write(log_level::error, message); }
+    void trace(std::string_view message, const log_context& about = {}) const noexcept
+    {
+        write(log_level::trace, message, about);
+    }
+    void debug(std::string_view message, const log_context& about = {}) const noexcept
+    {
+        write(log_level::debug, message, about);
+    }
+    void info(std::string_view message, const log_context& about = {}) const noexcept
+    {
+        write(log_level::info, message, about);
+    }
+    void warning(std::string_view message, const log_context& about = {}) const noexcept
+    {
+        write(log_level::warning, message, about);
+    }
+    void error(std::string_view message, const log_context& about = {}) const noexcept
+    {
+        write(log_level::error, message, about);
+    }
 
 private:
     log_sink* sink_ = nullptr;

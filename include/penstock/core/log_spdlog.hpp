@@ -14,7 +14,7 @@ struct spdlog_sink_options {
     std::string path; ///< appended to; empty: standard error
 };
 
-/// A sink that writes "2026-01-31T12:00:00.123456 warning [component] message" and flushes each line.
+/// A sink that writes "2026-01-31T12:00:00.123456 warning [component] message (peer ..., lane ...)" and flushes each line.
 ///
 /// Uses none of spdlog's globals: no registry, no default logger, no signal handler.
 /// *Errors.* The system category's code (errno) if the file cannot be opened for appending.

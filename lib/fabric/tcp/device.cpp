@@ -144,7 +144,7 @@ void device::count_protocol_error(std::uint32_t queue_pair, const char* what) no
 {
     protocol_errors_.fetch_add(1, std::memory_order_relaxed);
     if (log_.enabled(log_level::warning))
-        log_.warning("queue pair " + std::to_string(queue_pair) + ": the peer sent " + what + "; closing it");
+        log_.warning(std::string("the peer sent ") + what + "; closing the queue pair", {{}, -1, queue_pair, 0});
 }
 
 } // namespace penstock::fabric::tcp

@@ -77,6 +77,16 @@ TEST_CASE("records at or above the threshold reach the sink", "[log]")
     CHECK_FALSE(log.enabled(log_level::off));
 }
 
+TEST_CASE("a record says what it is about, as far as that is known", "[log]")
+{
+    log_record record{log_level::info, "connection", "lost", {}};
+    CHECK(to_string(record) == "lost");
+    record.about.lane = 0;
+    CHECK(to_string(record) == "lost (lane 0)");
+    record.about = {"10.99.0.2:7471", 1, 17, 2};
+    CHECK(to_string(record) == "lost (peer 10.99.0.2:7471, lane 1, queue pair 17, epoch 2)");
+}
+
 TEST_CASE("a threshold of off silences a logger, trace opens it", "[log]")
 {
     recording_sink sink;
@@ -96,7 +106,7 @@ TEST_CASE("the spdlog sink writes whole lines to its file and appends", "[log]")
         const logger log(*sink, log_level::trace, "connection");
         log.warning("lost {} %v \"quoted\"");
         REQUIRE(lines_of(path).size() == 1); // flushed at once
-        log.for_component({}).trace("plain");
+        log.for_component({}).trace("plain", {"[::1]:7471", 0, 0, 0});
     }
     {
         const auto sink = make_spdlog_sink({path.string()}).value();
@@ -105,7 +115,7 @@ TEST_CASE("the spdlog sink writes whole lines to its file and appends", "[log]")
     const auto lines = lines_of(path);
     REQUIRE(lines.size() == 3);
     CHECK(std::regex_match(lines[0], std::regex(stamp + R"(warning \[connection\] lost \{\} %v "quoted")")));
-    CHECK(std::regex_match(lines[1], std::regex(stamp + "trace plain")));
+    CHECK(std::regex_match(lines[1], std::regex(stamp + R"(trace plain \(peer \[::1\]:7471, lane 0\))")));
     CHECK(std::regex_match(lines[2], std::regex(stamp + "error again")));
 }
 
