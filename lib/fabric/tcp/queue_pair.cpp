@@ -202,7 +202,7 @@ void queue_pair::push_send(const send_entry& entry, completion_status status)
     out.completion.operation = completion_of(entry.operation);
     out.completion.queue_pair_number = context_.queue_pair;
     out.wakes_solicited = status != completion_status::success;
-    if (is_response_operation(entry.operation))
+    if (status == completion_status::success && is_response_operation(entry.operation))
         out.completion.byte_count = static_cast<std::uint32_t>(entry.bytes);
     send_completions_.push(out);
 }
