@@ -45,10 +45,10 @@ awaitable<bool> owner(penstock::runtime& rt, connection_ptr peer)
     const auto buffer = rt.pool().acquire(exposed_bytes).value();
     std::ranges::fill(buffer.bytes(), before);
 
+    (void)co_await transfer::async_receive(*peer, use_awaitable); // the writer is there
     // From here the peer may write these bytes, and nothing else, by this connection, and by no other.
     auto exposed
         = co_await transfer::async_expose(*peer, buffer.slice(), penstock::fabric::access::remote_write, use_awaitable);
-    (void)co_await transfer::async_receive(*peer, use_awaitable); // the writer is there
     std::array<std::byte, transfer::remote_buffer::encoded_bytes_max> text{};
     const auto length = exposed.remote().encode(text);
     co_await transfer::async_send(*peer, std::span(text).first(length), use_awaitable);

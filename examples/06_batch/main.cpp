@@ -48,9 +48,9 @@ awaitable<bool> owner(penstock::runtime& rt, connection_ptr peer)
     for (std::uint32_t number = 0; number != samples; ++number) {
         std::memcpy(buffer.data() + number * sample_bytes, &number, sizeof number);
     }
+    (void)co_await transfer::async_receive(*peer, use_awaitable);
     auto exposed
         = co_await transfer::async_expose(*peer, buffer.slice(), penstock::fabric::access::remote_read, use_awaitable);
-    (void)co_await transfer::async_receive(*peer, use_awaitable);
     std::array<std::byte, transfer::remote_buffer::encoded_bytes_max> text{};
     const auto length = exposed.remote().encode(text);
     co_await transfer::async_send(*peer, std::span(text).first(length), use_awaitable);

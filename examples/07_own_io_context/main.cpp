@@ -57,7 +57,7 @@ struct other_work {
     static awaitable<void> talk(asio::local::stream_protocol::socket& own, bool first)
     {
         std::array<char, 6> word{"hello"};
-        for (int turn = first ? 0 : 1; turn != 2 * words; ++turn) {
+        for (int turn = first ? 0 : 1; turn != 2 * words + (first ? 0 : 1); ++turn) {
             if (turn % 2 == 0) {
                 co_await asio::async_write(own, asio::buffer(word), use_awaitable);
             } else {

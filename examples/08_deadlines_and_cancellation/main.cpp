@@ -53,9 +53,9 @@ void expect(bool condition, const char* what)
 awaitable<void> owner(penstock::runtime& rt, connection_ptr peer)
 {
     const auto buffer = rt.pool().acquire(64_KiB).value();
+    (void)co_await transfer::async_receive(*peer, use_awaitable);
     auto exposed
         = co_await transfer::async_expose(*peer, buffer.slice(), penstock::fabric::access::remote_read, use_awaitable);
-    (void)co_await transfer::async_receive(*peer, use_awaitable);
     std::array<std::byte, transfer::remote_buffer::encoded_bytes_max> text{};
     const auto length = exposed.remote().encode(text);
     co_await transfer::async_send(*peer, std::span(text).first(length), use_awaitable);

@@ -118,13 +118,26 @@ void lane::attach(
     });
 }
 
+void lane::become_ready() noexcept
+{
+    if (std::exchange(ready_, true)) {
+        return;
+    }
+    if (room_listener_ != nullptr) {
+        room_listener_->room();
+    }
+    serve_waiting();
+}
+
 void lane::handle(const fabric::connection_event& event)
 {
     using enum fabric::connection_event_type;
     if (event.type == established || event.type == rejected || event.type == unreachable || event.type == failed) {
         if (auto call = std::exchange(established_, nullptr)) {
-            call(event);     // may give this lane away to be retired
-            serve_waiting(); // the accepting side is ready only now
+            if (event.type == established) {
+                become_ready();
+            }
+            call(event); // may give this lane away to be retired
             return;
         }
     }

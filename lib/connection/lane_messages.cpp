@@ -128,6 +128,7 @@ void lane::received(std::uint32_t index, const fabric::work_completion& completi
     if (completion.status != completion_status::success) {
         fail(death_by(completion.status));
     } else if (!retiring_ && !failed_) {
+        become_ready(); // a message may be here before the event that says so
         arrived(index, completion);
     }
     check_idle();
@@ -186,8 +187,7 @@ void lane::deliver(receive_slot& slot, const fabric::work_completion& completion
 
 bool lane::has_turn() const noexcept
 {
-    return !failed_ && credits_.available() != 0 && send_room() != 0
-        && pair_->state() == fabric::queue_pair_state::ready_to_send;
+    return !failed_ && credits_.available() != 0 && send_room() != 0;
 }
 
 void lane::serve_waiting() noexcept

@@ -106,8 +106,8 @@ public:
     /// Whom to call whenever requests have ended, until the lane retires; null: nobody.
     void on_room(room_listener* who) noexcept { room_listener_ = who; }
 
-    /// Free room on the send queue, in requests.
-    std::uint32_t send_room() const noexcept { return options_.send_depth - sends_in_flight_; }
+    /// Free room on the send queue, in requests. None before the lane is ready: the accepting side gets it some moments early.
+    std::uint32_t send_room() const noexcept { return ready_ ? options_.send_depth - sends_in_flight_ : 0; }
     /// One message may be sent now, and nobody waits to send one. Only with credits.
     bool may_send() const noexcept { return waiting_.empty() && has_turn(); }
     /// Waits for that, in order; on a lane that has not failed.
@@ -164,6 +164,7 @@ private:
     void serve_waiting() noexcept;
     void credit_sent(std::uint32_t index, const fabric::work_completion& completion) noexcept;
     error_code stamp(std::span<const fabric::send_request> requests) noexcept;
+    void become_ready() noexcept;
     void handle(const fabric::connection_event& event);
     void begin_retirement(std::function<void()> idle) noexcept;
     void check_idle() noexcept;
@@ -199,6 +200,7 @@ private:
     error_code why_;
     std::uint32_t sends_in_flight_ = 0;
     std::uint32_t receives_in_flight_ = 0;
+    bool ready_ = false; // established, or something came
     bool failed_ = false;
     bool retiring_ = false;
     // Destroyed bottom up: windows, then the pair, then the connection.

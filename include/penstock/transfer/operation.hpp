@@ -84,6 +84,9 @@ inline std::uint32_t whole_milliseconds(std::chrono::milliseconds span) noexcept
 /// Only terminal cancellation: the others promise that one knows afterwards what was done.
 template <class Operation>
 struct canceller {
+    explicit canceller(Operation* whom) noexcept // Asio makes it with parentheses, which clang 14 wants a constructor for
+        : operation(whom)
+    {}
     Operation* operation;
     void operator()(boost::asio::cancellation_type_t type) const
     {
@@ -99,7 +102,7 @@ error_code on_terminal_cancellation(const Handler& handler, Operation& operation
 {
     if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
         try {
-            slot.template emplace<canceller<Operation>>(canceller<Operation>{&operation});
+            slot.template emplace<canceller<Operation>>(&operation);
         } catch (const std::bad_alloc&) {
             return errc::no_memory;
         }
