@@ -44,7 +44,6 @@ TEST_CASE("no timer runs early, late, or twice, wherever it is in the wheel")
 {
     // Against a plain list: random starts, moves and stops, near and far, while the time goes on in steps of all sizes.
     auto state = static_cast<std::uint64_t>(GENERATE(1, 2, 3, 4, 5, 6, 7, 8));
-    std::uint64_t state = GENERATE(1, 2, 3, 4, 5, 6, 7, 8);
     const auto random = [&state](std::uint64_t below) {
         state = state * 6'364'136'223'846'793'005U + 1'442'695'040'888'963'407U;
         return (state >> 33U) % below;
