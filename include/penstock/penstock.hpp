@@ -21,6 +21,6 @@
 #include <penstock/storage/server.hpp>
 #include <penstock/storage/uri.hpp>
 #include <penstock/transfer/batch.hpp>
-#include <penstock/transfer/remote_access.hpp>
 #include <penstock/transfer/message.hpp>
+#include <penstock/transfer/remote_access.hpp>
 #include <penstock/transfer/transfer.hpp>

@@ -56,9 +56,9 @@ struct connection_properties {
     std::uint32_t depth = 0;              ///< requests outstanding at most, on each lane
     std::uint64_t transfer_bytes_max = 0; ///< longest buffer of one request
     std::uint32_t lanes = 1;              ///< data lanes; at most lanes_max
-    bool memory_windows = true;           ///< false: the device has none, and each exposure is a registration of its own
-    std::uint32_t epoch = 1;              ///< raised each time the connection is made again
-    bool recovers = false;                ///< lanes are replaced: both sides allow it
+    bool memory_windows = true; ///< false: the device has none, and each exposure is a registration of its own
+    std::uint32_t epoch = 1;    ///< raised each time the connection is made again
+    bool recovers = false;      ///< lanes are replaced: both sides allow it
     identifier peer_instance{};
 };
 

@@ -32,9 +32,10 @@ using endpoint = boost::asio::ip::tcp::endpoint;
 
 /// How the path between two connected queue pairs behaves. Each side states its own.
 struct path_options {
-    std::uint8_t retry_count = 6; ///< unanswered transmissions before transport_retry_exceeded, 0-7; SoftRoCE takes 7 for ever
-    std::uint8_t rnr_retry_count = 7;        ///< receiver-not-ready retries; 7 means for ever
-    std::chrono::microseconds rnr_delay{10}; ///< what this side asks a sender to wait (min_rnr_timer)
+    std::uint8_t retry_count
+        = 6; ///< unanswered transmissions before transport_retry_exceeded, 0-7; SoftRoCE takes 7 for ever
+    std::uint8_t rnr_retry_count = 7;                      ///< receiver-not-ready retries; 7 means for ever
+    std::chrono::microseconds rnr_delay{10};               ///< what this side asks a sender to wait (min_rnr_timer)
     std::chrono::microseconds acknowledge_timeout{67'109}; ///< before a retransmission; rounded up to 4.096 us * 2^n
     std::uint8_t initiator_depth = 16;                     ///< reads and atomics outstanding from this side
     std::uint8_t responder_resources = 16;                 ///< from the peer

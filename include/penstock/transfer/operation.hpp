@@ -84,7 +84,8 @@ inline std::uint32_t whole_milliseconds(std::chrono::milliseconds span) noexcept
 /// Only terminal cancellation: the others promise that one knows afterwards what was done.
 template <class Operation>
 struct canceller {
-    explicit canceller(Operation* whom) noexcept // Asio makes it with parentheses, which clang 14 wants a constructor for
+    explicit canceller(
+        Operation* whom) noexcept // Asio makes it with parentheses, which clang 14 wants a constructor for
         : operation(whom)
     {}
     Operation* operation;
