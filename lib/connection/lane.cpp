@@ -113,6 +113,7 @@ void lane::attach(
 {
     link_ = std::move(link);
     established_ = std::move(established);
+    ready_ = false;
     runtime_.router(device_.device->info().kind)->watch(*link_, [this](fabric::connection_event& event) {
         handle(event);
     });

@@ -200,7 +200,7 @@ private:
     error_code why_;
     std::uint32_t sends_in_flight_ = 0;
     std::uint32_t receives_in_flight_ = 0;
-    bool ready_ = false; // established, or something came
+    bool ready_ = true; // false from attach() until it is established, or something came
     bool failed_ = false;
     bool retiring_ = false;
     // Destroyed bottom up: windows, then the pair, then the connection.

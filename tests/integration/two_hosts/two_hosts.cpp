@@ -1,4 +1,4 @@
-// What happens between two machines: a handshake message that is lost, and a cable that is pulled for five seconds.
+// What happens between two machines: a handshake message that is lost, and a network that swallows everything.
 //
 // Run by tools/softroce --hosts 2. Host 0 serves; host 1 connects, loses, checks, and connects again. The times printed are for people;
 // only outcomes are checked.
@@ -272,52 +272,6 @@ void swallowing_network(host& home)
     after.expect_works(5);
 }
 
-/// The cable is out for five seconds with traffic on it.
-void pulled_cable(host& home)
-{
-    lane before(home);
-    expect(before.connect().type == event::established, "connected before the cable is pulled");
-    for (int i = 0; i != 50; ++i)
-        before.expect_works(i);
-    home.take_device_events(device_event_type::other);
-    shell("ip link set eth0 down");
-    const auto down = system_clock_source().now();
-    // SoftRoCE finds no route and gives up at once; a device with a link of its own tries until its retries are used up.
-    const auto status = expect_cut_off(before, "cable out");
-    expect(
-        status != completion_status::success && status != completion_status::flushed, "the write says why it failed");
-    expect(home.take_device_events(device_event_type::port_error) >= 1, "the device tells that its port is down");
-    std::string last;
-    bool asked = false;
-    while (!asked || system_clock_source().now() - down < 5s) {
-        lane meanwhile(home);
-        const auto told = meanwhile.connect();
-        asked = true;
-        expect(told.type != event::established, "nothing is established without a cable");
-        expect(told.error.failed(), "a refusal has an error");
-        const auto text = std::string(name_of(told.type)) + " (" + told.error.message() + ")";
-        if (text != last)
-            std::printf("cable out: connecting ends with %s\n", text.c_str());
-        last = text;
-    }
-    shell("ip link set eth0 up");
-    const auto up = system_clock_source().now();
-    int attempts = 0;
-    for (;;) {
-        lane after(home);
-        const auto told = after.connect();
-        ++attempts;
-        if (told.type == event::established) {
-            std::printf("cable in: connected again after %.1f s, attempt %d\n", seconds_since(up), attempts);
-            after.expect_works(3);
-            break;
-        }
-        expect(told.error.failed(), "a refusal has an error");
-        expect(system_clock_source().now() - up < 30s, "connected again within 30 s");
-    }
-    expect(home.take_device_events(device_event_type::port_active) >= 1, "the device tells that its port is up");
-}
-
 void ask()
 {
     host home;
@@ -325,7 +279,6 @@ void ask()
     lost_request(home, 2s, event::unreachable);
     lost_request(home, handshake_timeout_default, event::established);
     swallowing_network(home);
-    pulled_cable(home);
     lane last(home);
     expect(last.connect("last").type == event::established, "connected a last time");
 }

@@ -169,7 +169,7 @@ TEST_CASE_METHOD(
     for (const auto* each : {outgoing.get(), incoming.get()}) {
         const auto path = each->path().value();
         CHECK(path.options.rnr_delay == 10us);
-        CHECK(path.options.retry_count == 7);
+        CHECK(path.options.retry_count == fabric::path_options().retry_count);
         CHECK(path.options.acknowledge_timeout == 134'217us);
         CHECK(path.options.packet_bytes_max == hardware->info().mtu);
     }
