@@ -214,11 +214,11 @@ void acceptor::state::open_first_lane(half_open& which, std::size_t index, fabri
     });
     opened->on_down([this, &which](error_code) { drop(which, true); });
     which.lanes[index] = opened;
-    // The owner sets its handler before the last lane is accepted: the first request may come before `established`.
+    accept_lane(*opened, link);
+    // Not once it is established: the first request may come before that is told. None is delivered before the next turn.
     if (which.handshake->on_lane(index)) {
         complete(which);
     }
-    accept_lane(*opened, link);
 }
 
 void acceptor::state::open_lane_again(

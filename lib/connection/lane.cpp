@@ -11,6 +11,15 @@ namespace {
 // Short messages go with the work request: the device need not fetch them. Over tcp that would save nothing.
 constexpr std::uint32_t inline_bytes_wanted = 128;
 
+// Nothing of it goes to the peer, so that it need not have established the connection yet.
+bool stay_here(std::span<const fabric::send_request> requests) noexcept
+{
+    return std::all_of(requests.begin(), requests.end(), [](const auto& request) {
+        return request.operation == fabric::opcode::bind_window
+            || request.operation == fabric::opcode::local_invalidate;
+    });
+}
+
 } // namespace
 
 lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
@@ -158,7 +167,7 @@ error_code lane::post(std::span<const fabric::send_request> requests)
         return errc::lane_error;
     }
     const auto count = static_cast<std::uint32_t>(requests.size());
-    if (count > send_room()) {
+    if (count > send_room() && (count > options_.send_depth - sends_in_flight_ || !stay_here(requests))) {
         return errc::send_queue_full;
     }
     const auto before = credits_;

@@ -106,7 +106,8 @@ public:
     /// Whom to call whenever requests have ended, until the lane retires; null: nobody.
     void on_room(room_listener* who) noexcept { room_listener_ = who; }
 
-    /// Free room on the send queue, in requests. None before the lane is ready: the accepting side gets it some moments early.
+    /// Free room on the send queue, in requests. Before the lane is ready, which the accepting side gets some moments early, there is
+    /// none but for binding and invalidating windows.
     std::uint32_t send_room() const noexcept { return ready_ ? options_.send_depth - sends_in_flight_ : 0; }
     /// One message may be sent now, and nobody waits to send one. Only with credits.
     bool may_send() const noexcept { return waiting_.empty() && has_turn(); }
