@@ -36,6 +36,7 @@ lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
     })
 {
     receives_->owner = this;
+    sends_allowed_ = options_.send_depth;
 }
 
 lane::~lane()
@@ -122,7 +123,7 @@ void lane::attach(
 {
     link_ = std::move(link);
     established_ = std::move(established);
-    ready_ = false;
+    sends_allowed_ = 0;
     runtime_.router(device_.device->info().kind)->watch(*link_, [this](fabric::connection_event& event) {
         handle(event);
     });
@@ -130,9 +131,10 @@ void lane::attach(
 
 void lane::become_ready() noexcept
 {
-    if (std::exchange(ready_, true)) {
+    if (failed_ || sends_allowed_ != 0) {
         return;
     }
+    sends_allowed_ = options_.send_depth;
     if (room_listener_ != nullptr) {
         room_listener_->room();
     }
@@ -161,7 +163,7 @@ void lane::handle(const fabric::connection_event& event)
     fail(event.error.failed() ? event.error : make_error_code(errc::connection_lost));
 }
 
-error_code lane::post(std::span<const fabric::send_request> requests)
+error_code lane::post_chain(std::span<const fabric::send_request> requests)
 {
     if (failed_) {
         return errc::lane_error;
@@ -191,9 +193,8 @@ error_code lane::post(std::span<const fabric::send_request> requests)
     return {};
 }
 
-void lane::ended(std::uint32_t requests) noexcept
+void lane::told_of_end() noexcept
 {
-    sends_in_flight_ -= requests;
     if (room_listener_ != nullptr) [[unlikely]] {
         room_listener_->room();
     }
@@ -220,6 +221,7 @@ void lane::fail(error_code why) noexcept
         return;
     }
     failed_ = true;
+    sends_allowed_ = 0;
     why_ = why;
     if (pair_) {
         (void)pair_->move_to_error();

@@ -100,15 +100,33 @@ public:
     /// room for the header, which is written here; each send and each write with immediate data spends a credit.
     /// Errors: lane_error (in ERROR), send_queue_full (no room, or no credit), invalid_argument (a send without room for its header),
     /// or what the queue pair says; a partial post moves it to ERROR.
-    error_code post(std::span<const fabric::send_request> requests);
-    void ended(std::uint32_t requests) noexcept;
+    [[gnu::always_inline]] error_code post(std::span<const fabric::send_request> requests)
+    {
+        // The usual case, here to be compiled into its caller: one request that spends no credit and finds room.
+        if (requests.size() != 1 || takes_receive(requests.front().operation) || sends_in_flight_ >= sends_allowed_) {
+            return post_chain(requests);
+        }
+        const auto posted = pair_->post_send(requests);
+        if (posted.error.failed()) [[unlikely]] {
+            return posted.error;
+        }
+        ++sends_in_flight_;
+        return {};
+    }
+    void ended(std::uint32_t requests) noexcept
+    {
+        sends_in_flight_ -= requests;
+        if (retiring_ || room_listener_ != nullptr || !waiting_.empty() || on_quiet_) {
+            told_of_end();
+        }
+    }
 
     /// Whom to call whenever requests have ended, until the lane retires; null: nobody.
     void on_room(room_listener* who) noexcept { room_listener_ = who; }
 
     /// Free room on the send queue, in requests. Before the lane is ready, which the accepting side gets some moments early, there is
     /// none but for binding and invalidating windows.
-    std::uint32_t send_room() const noexcept { return ready_ ? options_.send_depth - sends_in_flight_ : 0; }
+    std::uint32_t send_room() const noexcept { return sends_allowed_ == 0 ? 0 : sends_allowed_ - sends_in_flight_; }
     /// One message may be sent now, and nobody waits to send one. Only with credits.
     bool may_send() const noexcept { return waiting_.empty() && has_turn(); }
     /// Waits for that, in order; on a lane that has not failed.
@@ -148,6 +166,13 @@ private:
     struct receive_operation;
     struct credit_operation;
 
+    static constexpr bool takes_receive(fabric::opcode operation) noexcept
+    {
+        using enum fabric::opcode;
+        return operation == send || operation == send_with_immediate || operation == send_with_invalidate
+            || operation == write_with_immediate;
+    }
+
     lane(runtime& rt, runtime_device& device, const lane_options& options);
     void dismantle() noexcept;
     error_code allocate();
@@ -155,6 +180,7 @@ private:
     result<message_slot> carve(std::uint32_t bytes);
     error_code allocate_pair();
     error_code start_receives();
+    error_code post_chain(std::span<const fabric::send_request> requests);
     error_code post_receive(std::uint32_t index);
     void received(std::uint32_t index, const fabric::work_completion& completion);
     void arrived(std::uint32_t index, const fabric::work_completion& completion);
@@ -168,6 +194,7 @@ private:
     void become_ready() noexcept;
     void handle(const fabric::connection_event& event);
     void begin_retirement(std::function<void()> idle) noexcept;
+    void told_of_end() noexcept;
     void check_idle() noexcept;
     bool idle() const noexcept
     {
@@ -200,8 +227,9 @@ private:
     completion::timer down_timer_;
     error_code why_;
     std::uint32_t sends_in_flight_ = 0;
+    // The depth; none from attach() until it is established or something came, and none in ERROR.
+    std::uint32_t sends_allowed_ = 0;
     std::uint32_t receives_in_flight_ = 0;
-    bool ready_ = true; // false from attach() until it is established, or something came
     bool failed_ = false;
     bool retiring_ = false;
     // Destroyed bottom up: windows, then the pair, then the connection.

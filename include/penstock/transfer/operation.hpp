@@ -36,6 +36,31 @@ struct operation_options {
     std::uint64_t stripe_bytes = std::uint64_t{1} << 20U;
 };
 
+/// A completion_status or an errc in four bytes, as an operation carries it: their values do not overlap.
+class compact_error {
+public:
+    compact_error() = default;
+    compact_error(completion_status status) noexcept
+        : value_(static_cast<int>(status))
+    {}
+    compact_error(const error_code& error) noexcept
+        : value_(error.value())
+    {}
+    bool failed() const noexcept { return value_ != 0; }
+    operator error_code() const noexcept
+    {
+        if (value_ == 0) [[likely]] {
+            return {};
+        }
+        return value_ < static_cast<int>(errc::invalid_argument)
+            ? make_error_code(static_cast<completion_status>(value_))
+            : make_error_code(static_cast<errc>(value_));
+    }
+
+private:
+    int value_ = 0;
+};
+
 /// The end of a chain: the first failure among its requests, told when the last of them has ended, so that nothing of the chain
 /// is in flight any more.
 template <class Callback>
@@ -43,7 +68,7 @@ struct chain_operation {
     connection::lane* on;
     std::uint32_t requests;
     Callback callback;
-    error_code error{};
+    compact_error error{};
 
     void failed(const fabric::work_completion& completion)
     {
@@ -64,7 +89,7 @@ struct chain_operation {
 
 namespace detail {
 
-inline error_code post_chain(
+[[gnu::always_inline]] inline error_code post_chain(
     connection::lane& on, std::span<fabric::send_request> requests, completion::operation_id id)
 {
     for (auto& request : requests) {
@@ -223,7 +248,7 @@ struct handler_work<Handler, true> {
 
 /// Calls the handler from a later turn: for errors found while initiating. The runtime may be gone by then.
 template <class Handler, class... Args>
-void refuse(Handler&& handler, const boost::asio::any_io_executor& home, Args... args)
+[[gnu::noinline]] void refuse(Handler&& handler, const boost::asio::any_io_executor& home, Args... args)
 {
     handler_work<std::decay_t<Handler>> work(handler, home);
     boost::asio::post(home,

@@ -46,7 +46,8 @@ using counted_value_callback = counted<value_callback<Handler>>;
 template <class Callback>
 void start_counted(connection::lane& on, Callback&& callback, const one_sided& what, const operation_options& options)
 {
-    auto request = what.request();
+    const auto piece = what.local;
+    auto request = what.request(piece);
     if (const auto error = submit(on, {&request, 1}, callback, options); error.failed()) {
         callback.refused(error);
     }

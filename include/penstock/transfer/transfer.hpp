@@ -20,7 +20,7 @@ namespace detail {
 
 /// Handlers can be moved but not assigned.
 template <class Callback>
-void give_back(Callback& callback, Callback& kept)
+[[gnu::noinline]] void give_back(Callback& callback, Callback& kept)
 {
     std::destroy_at(&callback);
     std::construct_at(&callback, std::move(kept));
@@ -45,17 +45,50 @@ error_code submit(connection::lane& on, std::span<fabric::send_request> requests
     using operation = chain_operation<Callback>;
     auto& poller = on.owner().poller();
     const auto id = poller.template start<operation>(
-        &on, static_cast<std::uint32_t>(requests.size()), std::move(callback), error_code{});
+        &on, static_cast<std::uint32_t>(requests.size()), std::move(callback), compact_error{});
     if (!id) {
         return id.error();
     }
     const auto error = detail::post_chain(on, requests, *id);
-    if (error.failed()) {
+    if (error.failed()) [[unlikely]] {
         detail::give_back(callback, poller.template get<operation>(*id).callback);
         poller.release(*id);
     }
     return error;
 }
+
+namespace detail {
+
+/// Apart from the usual way, which is compiled into its callers.
+template <class Callback>
+[[gnu::noinline]] error_code submit_guarded(connection::lane& on, std::span<fabric::send_request> requests,
+    Callback& callback, const operation_options& options)
+{
+    if (requests.empty()) {
+        return errc::invalid_argument;
+    }
+    auto& poller = on.owner().poller();
+    if (options.deadline != time_point_never && options.deadline <= poller.time().now()) {
+        return errc::timed_out;
+    }
+    using operation = guarded_operation<Callback>;
+    const auto id = poller.template start<operation>(
+        on, static_cast<std::uint32_t>(requests.size()), std::move(callback), options.revoke_grace);
+    if (!id) {
+        return id.error();
+    }
+    auto error = poller.template get<operation>(*id).watch(options.deadline);
+    if (!error.failed()) {
+        error = post_chain(on, requests, *id);
+    }
+    if (error.failed()) {
+        give_back(callback, poller.template get<operation>(*id).unwatch());
+        poller.release(*id);
+    }
+    return error;
+}
+
+} // namespace detail
 
 /// The same with a deadline, and with the cancellation slot of `callback.handler`: see operation_options.
 ///
@@ -66,31 +99,10 @@ error_code submit(connection::lane& on, std::span<fabric::send_request> requests
     const operation_options& options)
 {
     const auto slot = boost::asio::get_associated_cancellation_slot(callback.handler);
-    if (options.deadline == time_point_never && !slot.is_connected()) {
+    if (options.deadline == time_point_never && !slot.is_connected()) [[likely]] {
         return submit(on, requests, callback);
     }
-    if (requests.empty()) {
-        return errc::invalid_argument;
-    }
-    auto& poller = on.owner().poller();
-    if (options.deadline != time_point_never && options.deadline <= poller.time().now()) {
-        return errc::timed_out;
-    }
-    using operation = detail::guarded_operation<Callback>;
-    const auto id = poller.template start<operation>(
-        on, static_cast<std::uint32_t>(requests.size()), std::move(callback), options.revoke_grace);
-    if (!id) {
-        return id.error();
-    }
-    auto error = poller.template get<operation>(*id).watch(options.deadline);
-    if (!error.failed()) {
-        error = detail::post_chain(on, requests, *id);
-    }
-    if (error.failed()) {
-        detail::give_back(callback, poller.template get<operation>(*id).unwatch());
-        poller.release(*id);
-    }
-    return error;
+    return detail::submit_guarded(on, requests, callback, options);
 }
 
 namespace detail {
@@ -104,11 +116,11 @@ struct one_sided {
     std::uint64_t compare_add = 0;
     std::uint64_t swap = 0;
 
-    fabric::send_request request() const noexcept
+    fabric::send_request request(const fabric::local_segment& piece) const noexcept
     {
         fabric::send_request made;
         made.operation = operation;
-        made.local = {&local, 1};
+        made.local = {&piece, 1};
         made.remote = remote;
         made.immediate_data = immediate_data;
         made.compare_add = compare_add;
@@ -126,7 +138,8 @@ struct start_one {
         using handler = stored_handler<handler_callback, std::decay_t<Handler>, void(error_code)>;
         const auto& home = on->owner().executor();
         handler_callback<handler> callback(handler(std::forward<Handler>(given)), home);
-        auto request = what.request();
+        const auto piece = what.local; // apart from the rest, which then need not be in memory
+        auto request = what.request(piece);
         if (const auto error = submit(*on, {&request, 1}, callback, options); error.failed()) {
             callback.refused(error);
         }
@@ -148,7 +161,8 @@ struct start_atomic {
         }
         what.local = owner.landing().segment(*word, on->device().index);
         value_callback<handler> callback(handler(std::forward<Handler>(given)), owner, *word);
-        auto request = what.request();
+        const auto piece = what.local; // apart from the rest, which then need not be in memory
+        auto request = what.request(piece);
         if (const auto error = submit(*on, {&request, 1}, callback, options); error.failed()) {
             callback.refused(error);
         }

@@ -287,8 +287,17 @@ struct accepted {
     std::unique_ptr<queue_pair> pair;
     std::unique_ptr<fabric::connection> link;
     time_point since{};
+    bool established = false;
     bool ended = false;
 };
+
+/// Nobody tells the server whose peer was cut off, and it has nothing under way that could fail: writing, it finds out.
+void write_nothing(queue_pair& pair)
+{
+    send_request request;
+    request.operation = opcode::write;
+    expect(pair.post_send({&request, 1}).posted == 1, "a write of no bytes");
+}
 
 /// Accepts everybody until the last one has gone, and every other as well.
 void serve()
@@ -310,7 +319,12 @@ void serve()
         auto& now = told[0];
         if (now.type == event::connect_request) {
             all.push_back({home.make_pair(), std::move(now.incoming), system_clock_source().now()});
-            last_came = last_came || std::memcmp(now.private_data.storage.data(), "last", 4) == 0;
+            if (std::memcmp(now.private_data.storage.data(), "last", 4) == 0) {
+                last_came = true;
+                for (auto& each : all)
+                    if (!each.ended && each.established)
+                        write_nothing(*each.pair);
+            }
             connect_options with;
             with.private_data = std::as_bytes(std::span(&given, 1));
             all.back().ended = all.back().link->accept(*all.back().pair, with).failed();
@@ -320,6 +334,7 @@ void serve()
             = std::find_if(all.begin(), all.end(), [&](const accepted& each) { return each.link.get() == now.source; });
         std::printf("server: %s (%s) %.1f s after the request\n", name_of(now.type), now.error.message().c_str(),
             seconds_since(about->since));
+        about->established = about->established || now.type == event::established;
         about->ended = about->ended || now.type != event::established;
     }
 }
