@@ -73,17 +73,19 @@ public:
         : waiting_operation<waiting_send>(callback.on->owner().poller())
         , handler(std::move(callback.handler))
         , on_(callback.on)
-        , slot_(callback.slot)
-        , work_(std::move(callback.work))
         , what_(what)
-        , options_(options)
+        , slot_(callback.slot)
+        , revoke_grace_(whole_milliseconds(options.revoke_grace))
+        , deadline_(options.deadline)
+        , work_(std::move(callback.work))
     {}
 
     void turn(error_code error) override
     {
         this->unwatch();
         const auto what = what_;
-        const auto options = options_;
+        const operation_options options{
+            .deadline = deadline_, .revoke_grace = std::chrono::milliseconds(revoke_grace_)};
         send_callback<Handler> callback{std::move(handler), on_, slot_, std::move(work_)};
         this->release();
         send_now(what, callback, options, error);
@@ -99,10 +101,11 @@ public:
 
 private:
     connection::lane* on_;
-    std::uint32_t slot_;
-    [[no_unique_address]] handler_work<Handler> work_;
     outgoing what_;
-    operation_options options_;
+    std::uint32_t slot_;
+    std::uint32_t revoke_grace_; // milliseconds
+    time_point deadline_;
+    [[no_unique_address]] handler_work<Handler> work_;
 };
 
 template <class Handler>
