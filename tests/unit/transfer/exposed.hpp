@@ -188,7 +188,8 @@ struct exposed {
     void check_baseline()
     {
         CHECK(near->poller().outstanding() == 0);
-        CHECK(lane().send_room() == 4 * here->properties().depth);
+        CHECK(lane().quiet());
+        CHECK(lane().send_room() == (lane().failed() ? 0 : 4 * here->properties().depth));
         CHECK(near->landing().in_use() == 0);
         CHECK(transfer::exposure_ledger::of(*here).use().in_use() == 0);
         CHECK(transfer::traffic::of(*here).in_progress() == 0);
