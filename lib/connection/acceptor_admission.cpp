@@ -207,17 +207,26 @@ void acceptor::state::open_first_lane(half_open& which, std::size_t index, fabri
     }
     const auto opened = *created;
     auto& link = *event.incoming;
-    opened->attach(std::move(event.incoming), [on = opened.get()](const fabric::connection_event& about) {
-        if (about.type != fabric::connection_event_type::established) {
-            on->fail(errc::connection_lost);
-        }
-    });
+    opened->attach(std::move(event.incoming),
+        [weak = weak_from_this(), number = which.number, on = opened.get()](const fabric::connection_event& about) {
+            if (about.type != fabric::connection_event_type::established) {
+                on->fail(errc::connection_lost);
+            } else if (const auto self = weak.lock()) {
+                self->first_lane_established(number);
+            }
+        });
     opened->on_down([this, &which](error_code) { drop(which, true); });
     which.lanes[index] = opened;
+    which.handshake->on_lane(index);
     accept_lane(*opened, link);
-    // Not once it is established: the first request may come before that is told. None is delivered before the next turn.
-    if (which.handshake->on_lane(index)) {
-        complete(which);
+}
+
+// The connection is there when all of its lanes can be used. Messages that come on the first ones meanwhile are kept by them.
+void acceptor::state::first_lane_established(std::uint64_t number)
+{
+    auto* const which = half_open_by_number(number);
+    if (which != nullptr && which->handshake->on_established()) {
+        complete(*which);
     }
 }
 

@@ -50,6 +50,7 @@ struct acceptor::state : std::enable_shared_from_this<acceptor::state> {
     void open_first_lane(half_open& which, std::size_t index, fabric::connection_event& event);
     void open_lane_again(
         const std::shared_ptr<connection_core>& whole, std::size_t index, fabric::connection_event& event);
+    void first_lane_established(std::uint64_t number);
     result<std::shared_ptr<lane>> create_lane(fabric::transport kind, std::uint32_t depth);
     void accept_lane(lane& opened, fabric::connection& link);
     void complete(half_open& which);

@@ -126,10 +126,14 @@ bool server_handshake::admits(const ticket& presented) const noexcept
         && presented.epoch == answer_.epoch;
 }
 
-bool server_handshake::on_lane(std::size_t lane) noexcept
+void server_handshake::on_lane(std::size_t lane) noexcept
 {
     opened_[lane] = true;
-    if (std::count(opened_.begin(), opened_.end(), true) == answer_.lanes) {
+}
+
+bool server_handshake::on_established() noexcept
+{
+    if (state_ == state::waiting_for_lanes && ++usable_ == answer_.lanes) {
         state_ = state::established;
     }
     return state_ == state::established;

@@ -157,8 +157,10 @@ public:
 
     /// The data lane that presents this ticket is ours and is still to come.
     bool admits(const ticket& presented) const noexcept;
-    /// A lane that was admitted is there. Returns whether all are.
-    bool on_lane(std::size_t lane) noexcept;
+    /// A lane that was admitted is being opened: its ticket is used up.
+    void on_lane(std::size_t lane) noexcept;
+    /// One of these can be used. Returns whether all can.
+    bool on_established() noexcept;
 
     const hello& opening() const noexcept { return opening_; }
     const welcome& answer() const noexcept { return answer_; }
@@ -174,6 +176,7 @@ private:
     welcome answer_;
     error_code error_;
     std::array<bool, lanes_max> opened_{};
+    std::uint32_t usable_ = 0; // lanes
     state state_ = state::waiting_for_hello;
 };
 

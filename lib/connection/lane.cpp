@@ -11,15 +11,6 @@ namespace {
 // Short messages go with the work request: the device need not fetch them. Over tcp that would save nothing.
 constexpr std::uint32_t inline_bytes_wanted = 128;
 
-// Nothing of it goes to the peer, so that it need not have established the connection yet.
-bool stay_here(std::span<const fabric::send_request> requests) noexcept
-{
-    return std::all_of(requests.begin(), requests.end(), [](const auto& request) {
-        return request.operation == fabric::opcode::bind_window
-            || request.operation == fabric::opcode::local_invalidate;
-    });
-}
-
 } // namespace
 
 lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
@@ -34,6 +25,7 @@ lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
             call(why_);
         }
     })
+    , parked_timer_([this] { deliver_parked(); })
 {
     receives_->owner = this;
     sends_allowed_ = options_.send_depth;
@@ -42,6 +34,7 @@ lane::lane(runtime& rt, runtime_device& device, const lane_options& options)
 lane::~lane()
 {
     dismantle();
+    parked_.clear();
     receives_->owner = nullptr;
     if (receives_->kept != 0) {
         (void)receives_.release(); // the last message that is kept destroys it
@@ -123,22 +116,9 @@ void lane::attach(
 {
     link_ = std::move(link);
     established_ = std::move(established);
-    sends_allowed_ = 0;
     runtime_.router(device_.device->info().kind)->watch(*link_, [this](fabric::connection_event& event) {
         handle(event);
     });
-}
-
-void lane::become_ready() noexcept
-{
-    if (failed_ || sends_allowed_ != 0) {
-        return;
-    }
-    sends_allowed_ = options_.send_depth;
-    if (room_listener_ != nullptr) {
-        room_listener_->room();
-    }
-    serve_waiting();
 }
 
 void lane::handle(const fabric::connection_event& event)
@@ -146,9 +126,6 @@ void lane::handle(const fabric::connection_event& event)
     using enum fabric::connection_event_type;
     if (event.type == established || event.type == rejected || event.type == unreachable || event.type == failed) {
         if (auto call = std::exchange(established_, nullptr)) {
-            if (event.type == established) {
-                become_ready();
-            }
             call(event); // may give this lane away to be retired
             return;
         }
@@ -169,7 +146,7 @@ error_code lane::post_chain(std::span<const fabric::send_request> requests)
         return errc::lane_error;
     }
     const auto count = static_cast<std::uint32_t>(requests.size());
-    if (count > send_room() && (count > options_.send_depth - sends_in_flight_ || !stay_here(requests))) {
+    if (count > send_room()) {
         return errc::send_queue_full;
     }
     const auto before = credits_;

@@ -127,9 +127,15 @@ void lane::received(std::uint32_t index, const fabric::work_completion& completi
     --receives_in_flight_;
     if (completion.status != completion_status::success) {
         fail(death_by(completion.status));
-    } else if (!retiring_ && !failed_) {
-        become_ready(); // a message may be here before the event that says so
-        arrived(index, completion);
+    } else {
+        if (auto call = std::exchange(established_, nullptr)) { // the event that says so may come later
+            fabric::connection_event proven;
+            proven.type = fabric::connection_event_type::established;
+            call(proven); // may give this lane away to be retired
+        }
+        if (!retiring_ && !failed_) {
+            arrived(index, completion);
+        }
     }
     check_idle();
 }
@@ -154,8 +160,35 @@ void lane::arrived(std::uint32_t index, const fabric::work_completion& completio
         slot.payload = immediate ? slot.payload : slot.payload.subspan(message_header_bytes);
         serve_waiting(); // before whoever sends in the handler
     }
+    if (!immediate && (!parked_.empty() || (inbox_ == nullptr && !on_message_))) {
+        parked_.push_back(slot);
+        return;
+    }
     deliver(slot, completion);
     return_credits(); // the peer may have spent its last one
+}
+
+void lane::deliver_to(inbox* into) noexcept
+{
+    inbox_ = into;
+    if (!parked_.empty()) {
+        runtime_.poller().timers().start(parked_timer_, runtime_.time().now());
+    }
+}
+
+// One at a time: each may throw, or retire this lane.
+void lane::deliver_parked()
+{
+    if (failed_) {
+        return;
+    }
+    auto& slot = parked_.front();
+    parked_.pop_front();
+    if (!parked_.empty()) {
+        runtime_.poller().timers().start(parked_timer_, runtime_.time().now());
+    }
+    deliver(slot, {});
+    return_credits();
 }
 
 void lane::deliver(receive_slot& slot, const fabric::work_completion& completion)

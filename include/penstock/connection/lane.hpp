@@ -89,7 +89,7 @@ public:
     void on_down(down_handler handler) { on_down_ = std::move(handler); }
 
     /// Takes the fabric's connection, whose events the lane handles from now on. `established` is called once, with an error if the
-    /// connection fails instead.
+    /// connection fails instead. A message proves it as well as the event, which may come later.
     void attach(
         std::unique_ptr<fabric::connection> link, std::function<void(const fabric::connection_event&)> established);
 
@@ -124,8 +124,7 @@ public:
     /// Whom to call whenever requests have ended, until the lane retires; null: nobody.
     void on_room(room_listener* who) noexcept { room_listener_ = who; }
 
-    /// Free room on the send queue, in requests. Before the lane is ready, which the accepting side gets some moments early, there is
-    /// none but for binding and invalidating windows.
+    /// Free room on the send queue, in requests; none in ERROR.
     std::uint32_t send_room() const noexcept { return sends_allowed_ == 0 ? 0 : sends_allowed_ - sends_in_flight_; }
     /// One message may be sent now, and nobody waits to send one. Only with credits.
     bool may_send() const noexcept { return waiting_.empty() && has_turn(); }
@@ -133,7 +132,8 @@ public:
     void wait_to_send(send_waiter& who) noexcept { waiting_.push_back(who); }
     void leave(send_waiter& who) noexcept { waiting_.erase(waiting_.iterator_to(who)); }
     /// Messages that nobody handles go there. It must live as long as this lane has not failed.
-    void deliver_to(inbox* into) noexcept { inbox_ = into; }
+    /// Before there is a handler or an inbox they are kept, and delivered from a later turn than this call.
+    void deliver_to(inbox* into) noexcept;
 
     /// Messages that may be sent before the peer gives back more. Only with credits.
     std::uint32_t send_credits() const noexcept { return credits_.available(); }
@@ -185,13 +185,13 @@ private:
     void received(std::uint32_t index, const fabric::work_completion& completion);
     void arrived(std::uint32_t index, const fabric::work_completion& completion);
     void deliver(receive_slot& slot, const fabric::work_completion& completion);
+    void deliver_parked();
     void receive_again(std::uint32_t index) noexcept;
     void return_credits() noexcept;
     bool has_turn() const noexcept;
     void serve_waiting() noexcept;
     void credit_sent(std::uint32_t index, const fabric::work_completion& completion) noexcept;
     error_code stamp(std::span<const fabric::send_request> requests) noexcept;
-    void become_ready() noexcept;
     void handle(const fabric::connection_event& event);
     void begin_retirement(std::function<void()> idle) noexcept;
     void told_of_end() noexcept;
@@ -216,6 +216,7 @@ private:
     std::vector<completion::operation_id> credit_operations_;
     boost::intrusive::list<send_waiter> waiting_;
     inbox* inbox_ = nullptr;
+    boost::intrusive::list<receive_slot> parked_; // came before anybody was there for them
     receive_slot* delivering_ = nullptr; // the message whose handler is running, unless it was kept
     message_handler on_message_;
     immediate_handler on_immediate_;
@@ -225,10 +226,10 @@ private:
     std::function<void()> on_idle_;
     std::function<void()> on_quiet_;
     completion::timer down_timer_;
+    completion::timer parked_timer_;
     error_code why_;
     std::uint32_t sends_in_flight_ = 0;
-    // The depth; none from attach() until it is established or something came, and none in ERROR.
-    std::uint32_t sends_allowed_ = 0;
+    std::uint32_t sends_allowed_ = 0; // the depth; 0 in ERROR
     std::uint32_t receives_in_flight_ = 0;
     bool failed_ = false;
     bool retiring_ = false;

@@ -165,11 +165,13 @@ TEST_CASE("each lane has a ticket of its own, good once")
     CHECK(shake.admits(first));
     CHECK(shake.admits(second));
     CHECK_FALSE(shake.admits(crossed));
-    CHECK_FALSE(shake.on_lane(1));
+    shake.on_lane(1);
     CHECK_FALSE(shake.admits(second));
     CHECK(shake.admits(first));
-    CHECK(shake.on_lane(0));
+    shake.on_lane(0);
     CHECK_FALSE(shake.admits(first));
+    CHECK_FALSE(shake.on_established());
+    CHECK(shake.on_established());
 }
 
 TEST_CASE("private data is told apart, padded with zeros or not")
@@ -276,7 +278,8 @@ TEST_CASE("the server admits its ticket and no other, once it has answered")
     }
     SECTION("not after the lane is there")
     {
-        CHECK(shake.on_lane(0));
+        shake.on_lane(0);
+        CHECK(shake.on_established());
         CHECK_FALSE(shake.admits(shake.answer().admission(0)));
     }
     SECTION("not after the protocol was broken")

@@ -6,11 +6,15 @@
 #include "connection/lane_shapes.hpp"
 #include "connection/message.hpp"
 
+#include <penstock/transfer/transfer.hpp>
+
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 
+#include <cstring>
 #include <string>
+#include <string_view>
 
 using namespace penstock;
 using namespace penstock::test;
@@ -27,14 +31,15 @@ struct greeter {
     bool ended = false;
     error_code error{};
 
-    explicit greeter(world& in, std::vector<std::byte> said = {})
+    explicit greeter(
+        world& in, std::vector<std::byte> said = {}, const lane_options& shape = control_lane_options())
         : w(in)
     {
         encode_control_greeting(std::span<std::byte, control_greeting_bytes>(greeting));
         if (!said.empty()) {
             greeting = std::move(said);
         }
-        opener.emplace(*w.client, *w.client->device(fabric::transport::tcp), control_lane_options(), greeting);
+        opener.emplace(*w.client, *w.client->device(fabric::transport::tcp), shape, greeting);
         const auto started = opener->start(
             w.listening->local_endpoint(), std::chrono::seconds(10), [](lane&) {},
             [this](error_code why, std::unique_ptr<lane> made) {
@@ -165,10 +170,63 @@ TEST_CASE("a ticket is good once, and only whole")
     encode(altered, std::span<std::byte, ticket_bytes>(said));
     CHECK(greeter(w, said).error == errc::refused);
     encode(shake.answer().admission(0), std::span<std::byte, ticket_bytes>(said));
-    CHECK_FALSE(greeter(w, said).error.failed());
-    CHECK(w.accepted.size() == 1);
+    const greeter lane(w, said);
+    CHECK_FALSE(lane.error.failed());
+    w.run_until([&] { return w.accepted.size() == 1; });
     CHECK(greeter(w, said).error == errc::refused);
     CHECK(w.accepted.size() == 1);
+}
+
+TEST_CASE("what comes on a lane before the others are there waits for the connection, in order")
+{
+    world w;
+    acceptor_options offered;
+    offered.listen = {boost::asio::ip::address_v4::loopback(), 0};
+    offered.lanes_max = 2;
+    std::vector<std::string> heard;
+    w.listening.emplace(*w.server, offered, [&](connection_ptr made) {
+        made->on_message([&heard](std::span<const std::byte> bytes) {
+            heard.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        });
+        w.accepted.push_back(std::move(made));
+        CHECK(heard.empty());
+    });
+    greeter honest(w);
+    std::vector<std::byte> answer;
+    honest.control->on_message([&](std::span<const std::byte> bytes) { answer.assign(bytes.begin(), bytes.end()); });
+    hello opening;
+    opening.depth = 8;
+    opening.lanes = 2;
+    opening.instance = make_identifier(w.client->random());
+    CHECK_FALSE(send_message(*honest.control, opening).failed());
+    w.run_until([&] { return !answer.empty(); });
+    client_handshake shake(opening);
+    REQUIRE(shake.on_message(answer) == client_handshake::action::open_data_lanes);
+    const auto open = [&](std::size_t index) {
+        std::vector<std::byte> ticket(ticket_bytes);
+        encode(shake.answer().admission(index), std::span<std::byte, ticket_bytes>(ticket));
+        return std::make_unique<greeter>(w, ticket, client_data_lane_options(shake.answer().depth, {}));
+    };
+    const auto first = open(0);
+    const auto say = [&](std::string_view words) {
+        const auto slot = first->control->acquire_message().value();
+        std::memcpy(slot.bytes.data(), words.data(), words.size());
+        bool placed = false;
+        transfer::async_send(*first->control, slot.segment(words.size()), [&](error_code error) {
+            CHECK_FALSE(error.failed());
+            first->control->release_message(slot);
+            placed = true;
+        });
+        w.run_until([&] { return placed; });
+    };
+    say("one");
+    say("two");
+    CHECK(w.accepted.empty());
+    const auto second = open(1);
+    w.run_until([&] { return !w.accepted.empty(); });
+    say("three");
+    w.run_until([&] { return heard.size() >= 3; });
+    CHECK(heard == std::vector<std::string>{"one", "two", "three"});
 }
 
 TEST_CASE("who breaks the handshake is dropped and counted")
@@ -271,7 +329,7 @@ TEST_CASE("a message after the handshake ends the connection")
     std::vector<std::byte> said(ticket_bytes);
     encode(shake.answer().admission(0), std::span<std::byte, ticket_bytes>(said));
     const greeter data(w, said);
-    REQUIRE(w.accepted.size() == 1);
+    w.run_until([&] { return w.accepted.size() == 1; });
     error_code why;
     w.accepted.front()->on_down([&](error_code error) { why = error; });
     CHECK_FALSE(send_message(*honest.control, opening).failed());
