@@ -90,10 +90,10 @@ verbs_memory_window::~verbs_memory_window()
 
 void verbs_memory_window::deallocate() noexcept
 {
-    if (core::forked())
-        return; // the parent's: the device must not hear of it
     if (table != nullptr)
         table->remove(*this);
+    if (core::forked())
+        return; // the parent's: the device must not hear of it
     ibv_mw* const window = std::exchange(window_, nullptr);
     if (window != nullptr && ibv_dealloc_mw(window) != 0)
         device_.owner().log().error("a memory window could not be deallocated: its key may still be good");

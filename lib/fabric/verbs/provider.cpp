@@ -23,10 +23,11 @@ namespace penstock::fabric::verbs {
 namespace {
 
 /// Registered pages must survive a fork of the application. Only the first call counts, and only before any
-/// registration of the process.
+/// registration of the process. Not where the kernel copies them for the child: the call would take them away from it, with
+/// whatever else is on the first and the last page.
 void prepare_for_fork(const logger& log)
 {
-    static const int error = ibv_fork_init();
+    static const int error = ibv_is_fork_initialized() == IBV_FORK_UNNEEDED ? 0 : ibv_fork_init();
     if (error != 0)
         log.warning("ibv_fork_init failed: a fork() of this process may break registered memory");
 }
