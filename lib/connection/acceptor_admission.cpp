@@ -217,11 +217,13 @@ void acceptor::state::open_first_lane(half_open& which, std::size_t index, fabri
         });
     opened->on_down([this, &which](error_code) { drop(which, true); });
     which.lanes[index] = opened;
-    which.handshake->on_lane(index);
+    if (which.handshake->on_lane(index)) {
+        which.control->park_messages();
+    }
     accept_lane(*opened, link);
 }
 
-// The connection is there when all of its lanes can be used. Messages that come on the first ones meanwhile are kept by them.
+// The connection is there when all of its lanes can be used. Messages that come meanwhile are parked by their lanes.
 void acceptor::state::first_lane_established(std::uint64_t number)
 {
     auto* const which = half_open_by_number(number);

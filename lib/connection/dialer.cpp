@@ -99,6 +99,7 @@ void dialer::control_open(error_code why, std::unique_ptr<lane> control)
 
 void dialer::open_lanes()
 {
+    control_->park_messages(); // what the server says from now on is for the connection
     const auto& answer = handshake_.answer();
     lanes_.resize(answer.lanes);
     for (std::size_t index = 0; index != answer.lanes; ++index) {

@@ -126,9 +126,10 @@ bool server_handshake::admits(const ticket& presented) const noexcept
         && presented.epoch == answer_.epoch;
 }
 
-void server_handshake::on_lane(std::size_t lane) noexcept
+bool server_handshake::on_lane(std::size_t lane) noexcept
 {
     opened_[lane] = true;
+    return std::count(opened_.begin(), opened_.end(), true) == answer_.lanes;
 }
 
 bool server_handshake::on_established() noexcept

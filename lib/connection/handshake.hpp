@@ -157,8 +157,9 @@ public:
 
     /// The data lane that presents this ticket is ours and is still to come.
     bool admits(const ticket& presented) const noexcept;
-    /// A lane that was admitted is being opened: its ticket is used up.
-    void on_lane(std::size_t lane) noexcept;
+    /// A lane that was admitted is being opened: its ticket is used up. Returns whether all are: what the client says from now
+    /// on is for the connection.
+    bool on_lane(std::size_t lane) noexcept;
     /// One of these can be used. Returns whether all can.
     bool on_established() noexcept;
 

@@ -160,7 +160,7 @@ void lane::arrived(std::uint32_t index, const fabric::work_completion& completio
         slot.payload = immediate ? slot.payload : slot.payload.subspan(message_header_bytes);
         serve_waiting(); // before whoever sends in the handler
     }
-    if (!immediate && (!parked_.empty() || (inbox_ == nullptr && !on_message_))) {
+    if (!immediate && (parks_ || !parked_.empty())) {
         parked_.push_back(slot);
         return;
     }
@@ -168,9 +168,9 @@ void lane::arrived(std::uint32_t index, const fabric::work_completion& completio
     return_credits(); // the peer may have spent its last one
 }
 
-void lane::deliver_to(inbox* into) noexcept
+void lane::unpark() noexcept
 {
-    inbox_ = into;
+    parks_ = false;
     if (!parked_.empty()) {
         runtime_.poller().timers().start(parked_timer_, runtime_.time().now());
     }
@@ -179,7 +179,7 @@ void lane::deliver_to(inbox* into) noexcept
 // One at a time: each may throw, or retire this lane.
 void lane::deliver_parked()
 {
-    if (failed_) {
+    if (failed_ || parks_) {
         return;
     }
     auto& slot = parked_.front();

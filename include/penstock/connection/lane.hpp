@@ -84,7 +84,15 @@ public:
     lane& operator=(const lane&) = delete;
     ~lane();
 
-    void on_message(message_handler handler) { on_message_ = std::move(handler); }
+    /// Messages are parked until somebody is there for them: a handler, or an inbox. Then they are delivered, from a later turn than this
+    /// call and before what comes later.
+    void on_message(message_handler handler)
+    {
+        on_message_ = std::move(handler);
+        unpark();
+    }
+    /// Until the next on_message().
+    void park_messages() noexcept { parks_ = true; }
     void on_immediate(immediate_handler handler) { on_immediate_ = std::move(handler); }
     void on_down(down_handler handler) { on_down_ = std::move(handler); }
 
@@ -132,8 +140,11 @@ public:
     void wait_to_send(send_waiter& who) noexcept { waiting_.push_back(who); }
     void leave(send_waiter& who) noexcept { waiting_.erase(waiting_.iterator_to(who)); }
     /// Messages that nobody handles go there. It must live as long as this lane has not failed.
-    /// Before there is a handler or an inbox they are kept, and delivered from a later turn than this call.
-    void deliver_to(inbox* into) noexcept;
+    void deliver_to(inbox* into) noexcept
+    {
+        inbox_ = into;
+        unpark();
+    }
 
     /// Messages that may be sent before the peer gives back more. Only with credits.
     std::uint32_t send_credits() const noexcept { return credits_.available(); }
@@ -185,6 +196,7 @@ private:
     void received(std::uint32_t index, const fabric::work_completion& completion);
     void arrived(std::uint32_t index, const fabric::work_completion& completion);
     void deliver(receive_slot& slot, const fabric::work_completion& completion);
+    void unpark() noexcept;
     void deliver_parked();
     void receive_again(std::uint32_t index) noexcept;
     void return_credits() noexcept;
@@ -216,7 +228,8 @@ private:
     std::vector<completion::operation_id> credit_operations_;
     boost::intrusive::list<send_waiter> waiting_;
     inbox* inbox_ = nullptr;
-    boost::intrusive::list<receive_slot> parked_; // came before anybody was there for them
+    boost::intrusive::list<receive_slot> parked_;
+    bool parks_ = true;
     receive_slot* delivering_ = nullptr; // the message whose handler is running, unless it was kept
     message_handler on_message_;
     immediate_handler on_immediate_;

@@ -117,7 +117,7 @@ struct canceller {
     void operator()(boost::asio::cancellation_type_t type) const
     {
         if ((type & boost::asio::cancellation_type::terminal) != boost::asio::cancellation_type::none) {
-            operation->give_up(errc::cancelled);
+            operation->give_up(errc::cancelled); // which may destroy this
         }
     }
 };

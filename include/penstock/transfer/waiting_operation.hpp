@@ -8,10 +8,8 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
-#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/post.hpp>
 
-#include <new>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -51,12 +49,8 @@ public:
     {
         id_ = id;
         poller_.hold();
-        if (auto slot = boost::asio::get_associated_cancellation_slot(self().handler); slot.is_connected()) {
-            try {
-                slot.template emplace<canceller>(&self());
-            } catch (const std::bad_alloc&) {
-                return errc::no_memory;
-            }
+        if (const auto error = on_terminal_cancellation(self().handler, self()); error.failed()) {
+            return error;
         }
         if (deadline != time_point_never) {
             poller_.timers().start(timer_, deadline);
@@ -83,17 +77,6 @@ protected:
     ~waiting_operation() = default;
 
 private:
-    struct canceller {
-        Operation* operation;
-        void operator()(boost::asio::cancellation_type_t type) const
-        {
-            if ((type & boost::asio::cancellation_type::terminal) != boost::asio::cancellation_type::none) {
-                auto* const given_up = operation; // giving up destroys this
-                given_up->give_up(errc::cancelled);
-            }
-        }
-    };
-
     Operation& self() noexcept { return static_cast<Operation&>(*this); }
 
     completion::poller& poller_;

@@ -165,10 +165,10 @@ TEST_CASE("each lane has a ticket of its own, good once")
     CHECK(shake.admits(first));
     CHECK(shake.admits(second));
     CHECK_FALSE(shake.admits(crossed));
-    shake.on_lane(1);
+    CHECK_FALSE(shake.on_lane(1));
     CHECK_FALSE(shake.admits(second));
     CHECK(shake.admits(first));
-    shake.on_lane(0);
+    CHECK(shake.on_lane(0));
     CHECK_FALSE(shake.admits(first));
     CHECK_FALSE(shake.on_established());
     CHECK(shake.on_established());
@@ -278,7 +278,7 @@ TEST_CASE("the server admits its ticket and no other, once it has answered")
     }
     SECTION("not after the lane is there")
     {
-        shake.on_lane(0);
+        CHECK(shake.on_lane(0));
         CHECK(shake.on_established());
         CHECK_FALSE(shake.admits(shake.answer().admission(0)));
     }

@@ -47,7 +47,7 @@ TEST_CASE("a sleeper is woken when its socket takes more")
     options.send_buffer_bytes = 4'096;
     const auto from = make_tcp_provider(options);
     side at(*from);
-    const auto idle = make_room_for(at, GENERATE(0, 8));
+    const auto idle = make_room_for(at, GENERATE(std::size_t{0}, std::size_t{8}));
     raw_peer peer(at.listening->local_endpoint());
     peer.shake_hands(at);
     for (std::size_t i = 0; i != messages; ++i)
@@ -66,7 +66,7 @@ TEST_CASE("a sleeper is woken when the delay a receiver asked for is over")
 {
     const auto from = make_tcp_provider();
     side at(*from);
-    const auto idle = make_room_for(at, GENERATE(0, 8));
+    const auto idle = make_room_for(at, GENERATE(std::size_t{0}, std::size_t{8}));
     raw_peer peer(at.listening->local_endpoint());
     peer.shake_hands(at);
     at.send({}, {at.segment(0, 1)});
