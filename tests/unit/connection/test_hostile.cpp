@@ -31,8 +31,7 @@ struct greeter {
     bool ended = false;
     error_code error{};
 
-    explicit greeter(
-        world& in, std::vector<std::byte> said = {}, const lane_options& shape = control_lane_options())
+    explicit greeter(world& in, std::vector<std::byte> said = {}, const lane_options& shape = control_lane_options())
         : w(in)
     {
         encode_control_greeting(std::span<std::byte, control_greeting_bytes>(greeting));
@@ -305,7 +304,8 @@ TEST_CASE("a server that speaks out of turn, or wrongly, is refused by the clien
             (void)send_message(control, plausible(w));
             (void)send_message(control, plausible(w));
         });
-        CHECK(twice.answer_to(options) == errc::refused); // the lanes; the second one would be the connection's to judge
+        CHECK(
+            twice.answer_to(options) == errc::refused); // the lanes; the second one would be the connection's to judge
     }
     SECTION("it closes instead")
     {

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -39,6 +40,21 @@ runtime_options options_for(transport_choice transport)
     return options;
 }
 
+struct temporary_directory {
+    std::string path = (std::filesystem::temp_directory_path() / "penstock-fork-XXXXXX").string();
+
+    temporary_directory() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
+    temporary_directory(const temporary_directory&) = delete;
+    temporary_directory& operator=(const temporary_directory&) = delete;
+    ~temporary_directory()
+    {
+        if (!core::forked()) {
+            std::error_code ignored;
+            std::filesystem::remove_all(path, ignored);
+        }
+    }
+};
+
 /// A server that writes from the application's own memory into a pool's buffer of its client.
 struct world {
     boost::asio::io_context& context;
@@ -49,6 +65,7 @@ struct world {
     std::unique_ptr<connection::connection> there;
     std::optional<connection::acceptor> listening;
     std::unique_ptr<connection::connection> here;
+    temporary_directory root; // two tests at once must not serve the same one
     std::unique_ptr<storage::server> files;
     std::vector<std::byte> application = std::vector<std::byte>(length);
     memory::registration source;
@@ -84,7 +101,7 @@ struct world {
         });
         run_until([this] { return here && there && source; });
         storage::server_options serving;
-        serving.root = ".";
+        serving.root = root.path;
         serving.listen = address;
         serving.transport = kind;
         serving.cache_bytes = 0;
