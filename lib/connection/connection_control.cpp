@@ -239,15 +239,13 @@ void connection_core::step_close()
     if (busy) {
         return;
     }
-    if (!control_) {
+    if (!control_ || (goodbye_sent_ && control_->quiet())) {
         end(errc::connection_closed);
     } else if (!std::exchange(goodbye_sent_, true)) {
         control_->on_quiet([this] { runtime_.poller().timers().start(close_step_, runtime_.time().now()); });
         if (send_message(*control_, goodbye{}).failed()) {
             end(errc::connection_closed);
         }
-    } else if (control_->quiet()) {
-        end(errc::connection_closed);
     }
 }
 

@@ -254,7 +254,7 @@ void poller::deliver_to(poller& self, slot& s, const fabric::work_completion& co
         }
         Operation ended(std::move(operation));
         s.kind = &free_kind; // not live any more while its destructor runs
-        operation.~Operation();
+        destroy_in<Operation>(s);
         self.recycle(s, index_of(completion.id));
         self.release_hold();
         ended.complete(completion);

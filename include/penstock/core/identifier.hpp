@@ -18,7 +18,7 @@ namespace penstock {
 struct identifier {
     std::array<std::byte, 16> bytes{};
 
-    friend auto operator<=>(const identifier&, const identifier&) = default;
+    friend auto operator<=>(const identifier&, const identifier&) = default; // NOLINT(modernize-use-nullptr): none here
 
     /// Not the all-zero value.
     explicit operator bool() const noexcept { return *this != identifier{}; }
