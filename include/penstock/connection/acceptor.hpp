@@ -38,7 +38,7 @@ class acceptor {
 public:
     using handler = std::function<void(std::unique_ptr<connection>)>;
 
-    /// Listens. `accepted` gets each connection as soon as its data lanes are accepted: its message handler must be set before it
+    /// Listens. `accepted` gets each connection when all its data lanes can be used: its message handler must be set before it
     /// returns. A client that has lost its connection and makes it again gets a new one, after the old one was fenced. Throws system_error: errno for the address, no_device with transport verbs and none here.
     acceptor(runtime& rt, const acceptor_options& options, handler accepted);
     acceptor(const acceptor&) = delete;
