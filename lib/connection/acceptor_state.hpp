@@ -43,7 +43,6 @@ struct acceptor::state : std::enable_shared_from_this<acceptor::state> {
     void message(half_open& from, std::span<const std::byte> bytes);
     void hello_came(half_open& from);
     void send_welcome(half_open& to);
-    void refuse_with(half_open& which, errc why);
     half_open* half_open_by_number(std::uint64_t number) noexcept;
 
     void open_data(fabric::transport kind, fabric::connection_event& event);

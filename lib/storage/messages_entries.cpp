@@ -2,6 +2,8 @@
 
 #include "storage/messages_fields.hpp"
 
+#include <cstring>
+
 namespace penstock::storage {
 namespace {
 

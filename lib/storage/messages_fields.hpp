@@ -1,30 +1,14 @@
 #pragma once
 
-// Little-endian fields at fixed offsets, and the rule for an object's description: shared by the messages' .cpp files.
+// What the messages' .cpp files share: fields, and the rule for an object's description.
 
+#include "core/little_endian.hpp"
 #include "storage/messages.hpp"
-
-#include <boost/endian/conversion.hpp>
-
-#include <cstring>
 
 namespace penstock::storage {
 
-/// The caller has checked that the field lies within `bytes`.
-template <class Value>
-Value load(std::span<const std::byte> bytes, std::size_t offset) noexcept
-{
-    Value value;
-    std::memcpy(&value, bytes.subspan(offset, sizeof value).data(), sizeof value);
-    return boost::endian::little_to_native(value);
-}
-
-template <class Value>
-void store(std::span<std::byte> bytes, std::size_t offset, Value value) noexcept
-{
-    boost::endian::native_to_little_inplace(value);
-    std::memcpy(bytes.subspan(offset, sizeof value).data(), &value, sizeof value);
-}
+using core::load;
+using core::store;
 
 inline bool is_valid(const object_info& info) noexcept
 {

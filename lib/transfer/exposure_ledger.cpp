@@ -1,11 +1,9 @@
 #include <penstock/transfer/exposure_ledger.hpp>
 
+#include "core/little_endian.hpp"
 #include "transfer/exposure_operation.hpp"
 
-#include <boost/endian/conversion.hpp>
-
 #include <array>
-#include <cstring>
 
 namespace penstock::transfer {
 namespace {
@@ -18,11 +16,7 @@ constexpr std::chrono::milliseconds again_interval{1};
 /// 0 names no exposure; nor does what is malformed, which is ignored: it costs the peer what it did not say.
 std::uint64_t id_of(std::span<const std::byte> payload) noexcept
 {
-    std::uint64_t id = 0;
-    if (payload.size() == sizeof id) {
-        std::memcpy(&id, payload.data(), sizeof id);
-    }
-    return boost::endian::little_to_native(id);
+    return payload.size() == sizeof(std::uint64_t) ? core::load<std::uint64_t>(payload, 0) : 0;
 }
 
 } // namespace
@@ -82,8 +76,7 @@ std::uint64_t exposure_ledger::add(exposure_operation& what)
 error_code exposure_ledger::send(control_kind kind, std::uint64_t id) noexcept
 {
     std::array<std::byte, sizeof id> payload{};
-    boost::endian::native_to_little_inplace(id);
-    std::memcpy(payload.data(), &id, sizeof id);
+    core::store(payload, 0, id);
     return connection_.send_control(kind, payload);
 }
 

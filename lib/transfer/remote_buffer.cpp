@@ -1,14 +1,16 @@
 #include <penstock/transfer/remote_buffer.hpp>
 
-#include <boost/endian/conversion.hpp>
+#include "core/little_endian.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 
 namespace penstock::transfer {
 namespace {
+
+using core::load;
+using core::store;
 
 constexpr std::uint8_t version = 1;
 constexpr std::uint8_t right_read = 1;
@@ -17,22 +19,6 @@ constexpr std::uint8_t right_atomic = 4;
 
 constexpr fabric::access remote_rights
     = fabric::access::remote_read | fabric::access::remote_write | fabric::access::remote_atomic;
-
-/// The caller has checked that the field lies within `bytes`.
-template <class Value>
-Value load(std::span<const std::byte> bytes, std::size_t offset) noexcept
-{
-    Value value;
-    std::memcpy(&value, bytes.subspan(offset, sizeof value).data(), sizeof value);
-    return boost::endian::little_to_native(value);
-}
-
-template <class Value>
-void store(std::span<std::byte> bytes, std::size_t offset, Value value) noexcept
-{
-    boost::endian::native_to_little_inplace(value);
-    std::memcpy(bytes.subspan(offset, sizeof value).data(), &value, sizeof value);
-}
 
 std::uint8_t encode_rights(fabric::access rights) noexcept
 {

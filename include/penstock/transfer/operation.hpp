@@ -43,8 +43,8 @@ public:
     compact_error(completion_status status) noexcept
         : value_(static_cast<int>(status))
     {}
-    compact_error(const error_code& error) noexcept
-        : value_(error.value())
+    compact_error(errc error) noexcept
+        : value_(static_cast<int>(error))
     {}
     bool failed() const noexcept { return value_ != 0; }
     operator error_code() const noexcept
@@ -58,6 +58,7 @@ public:
     }
 
 private:
+    static_assert(static_cast<int>(completion_status::general_error) < static_cast<int>(errc::invalid_argument));
     int value_ = 0;
 };
 
@@ -188,7 +189,7 @@ private:
 
     template <class>
     friend struct canceller;
-    void give_up(error_code why)
+    void give_up(errc why)
     {
         if (!given_up_) {
             given_up_ = true;
