@@ -40,6 +40,10 @@ function(penstock_test_run name target)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
+  get_target_property(libraries ${target} LINK_LIBRARIES)
+  if("penstock_test_main" IN_LIST libraries)
+    list(PREPEND arg_ARGS -w NoTests) # a filter that matches nothing fails
+  endif()
   add_test(NAME ${name} COMMAND ${target} ${arg_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
                                               RUN_SERIAL ${arg_RUN_SERIAL})

@@ -145,6 +145,10 @@ public:
                 return EXIT_FAILURE;
             }
         }
+        if (user_ && user_->failed() < wanted_.kills) {
+            std::puts("kill: FAILED: too seldom was anything under way");
+            return EXIT_FAILURE;
+        }
         std::printf("kill: transport=%s victim=%s kills=%lu succeeded=%lu failed=%lu longest_pause_ms=%ld\n",
             wanted_.transport.c_str(), wanted_.victim.c_str(), wanted_.kills, user_ ? user_->succeeded() : 0,
             user_ ? user_->failed() : 0, longest_ms_);
@@ -157,7 +161,6 @@ private:
     /// A victim comes, works for a while, and is killed. What went wrong, or null.
     const char* once()
     {
-        const auto killed = runtime_.time().now();
         {
             const victim other(wanted_, owner_ ? owner_->port() : std::uint16_t{0});
             const auto before = progress();
@@ -167,14 +170,17 @@ private:
             if (!run_until([&] { return progress() != before; })) {
                 return "no traffic";
             }
-            const auto pause = runtime_.time().now() - killed;
-            longest_ms_ = std::max<long>(longest_ms_, static_cast<long>(pause / 1ms));
-            if (started_ && pause > 5s) {
-                return "traffic did not go on within five seconds";
+            if (started_) {
+                const auto pause = runtime_.time().now() - killed_;
+                longest_ms_ = std::max<long>(longest_ms_, static_cast<long>(pause / 1ms));
+                if (pause > 5s) {
+                    return "traffic did not go on within five seconds of the kill";
+                }
             }
             const auto enough
                 = saturating_add(runtime_.time().now(), std::chrono::microseconds(uniform_below(random_, 20'000)));
             (void)run_until([&] { return runtime_.time().now() >= enough; });
+            killed_ = runtime_.time().now();
         }
         if (!run_until([&] { return at_rest(); })) {
             return "something is still under way";
@@ -222,6 +228,7 @@ private:
     std::optional<kill_test::user> user_;
     std::optional<kill_test::owner> owner_;
     bool started_ = false;
+    time_point killed_{};
     ledger baseline_;
     long longest_ms_ = 0;
 };

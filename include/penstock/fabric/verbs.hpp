@@ -16,7 +16,7 @@ struct verbs_options {
 };
 
 /// A provider also where there is no device: devices() is empty and open() fails with errc::no_device.
-/// Calls ibv_fork_init the first time.
+/// Calls ibv_fork_init the first time, where the kernel does not copy registered pages for a forked child.
 std::unique_ptr<provider> make_verbs_provider(const verbs_options& options = {});
 
 } // namespace penstock::fabric

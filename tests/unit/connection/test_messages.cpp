@@ -255,6 +255,7 @@ TEST_CASE("a peer that breaks the rules of credits loses its lane, and the reaso
     w.there.on_message([&](std::span<const std::byte>) { kept.push_back(w.there.data().keep_message()); });
     auto& rude = w.here->data();
     error_code expected = errc::malformed_message;
+    std::size_t expected_kept = 0;
     SECTION("shorter than a header")
     {
         post_raw(rude, std::span<const std::byte>(header(1, 0)).first(7));
@@ -279,6 +280,7 @@ TEST_CASE("a peer that breaks the rules of credits loses its lane, and the reaso
     SECTION("more messages than were granted")
     {
         expected = errc::unexpected_message;
+        expected_kept = 3;
         for (int i = 0; i != 4; ++i) {
             post_raw(rude, header(1, 0));
         }
@@ -286,7 +288,7 @@ TEST_CASE("a peer that breaks the rules of credits loses its lane, and the reaso
     w.run_until([&] { return why.failed(); });
     CHECK(why == expected);
     CHECK(w.there.data().failed());
-    CHECK(kept.size() == (expected == errc::unexpected_message && !kept.empty() ? 3U : 0U));
+    CHECK(kept.size() == expected_kept);
     w.run_until([&] { return w.down == 1; }); // and the other side learns of it
 }
 

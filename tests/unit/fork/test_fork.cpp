@@ -215,17 +215,27 @@ void try_transfers(findings& found, world& w)
     auto callback = [](error_code) {};
     found.forked("submit", transfer::submit(w.there->data(), {&write, 1}, callback));
     error_code told;
+    int called = 0;
     transfer::async_write(w.there->data(), local[0], write.remote, [&told](error_code error) { told = error; });
     connection::async_connect(w.client, w.listening->local_endpoint(), {},
-        [&found](error_code error, const std::unique_ptr<connection::connection>&) {
+        [&](error_code error, const std::unique_ptr<connection::connection>&) {
+            ++called;
             found.forked("async_connect", error);
         });
-    async_acquire(
-        w.client, 100, {}, [&found](error_code error, const memory::buffer&) { found.forked("async_acquire", error); });
-    async_register(w.client, w.application, {},
-        [&found](error_code error, const memory::registration&) { found.forked("async_register", error); });
+    async_acquire(w.client, 100, {}, [&](error_code error, const memory::buffer&) {
+        ++called;
+        found.forked("async_acquire", error);
+    });
+    async_register(w.client, w.application, {}, [&](error_code error, const memory::registration&) {
+        ++called;
+        found.forked("async_register", error);
+    });
     (void)w.context.poll(); // must not touch the parent's connections either
     found.forked("async_write", told);
+    if (called != 3) {
+        ++found.count;
+        std::cerr << "in the child, of three handlers were called: " << called << '\n';
+    }
 }
 
 int child(std::optional<world>& w)

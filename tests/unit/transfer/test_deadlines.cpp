@@ -60,14 +60,10 @@ TEST_CASE("a deadline that is met changes nothing")
     w.check_baseline();
 }
 
-// On verbs the far side's hardware answers whatever its program does, so nothing can be made to stand still there.
-TEST_CASE("a peer that stands still costs the lane once deadline and grace are over")
+// [tcp]: on verbs the far side's hardware answers whatever its program does, so nothing can be made to stand still there.
+TEST_CASE("a peer that stands still costs the lane once deadline and grace are over", "[tcp]")
 {
     exposed w;
-    if (on_verbs()) {
-        SUCCEED("the far side answers by itself");
-        return;
-    }
     outcome one;
     outcome other;
     int down = 0;
@@ -91,13 +87,9 @@ TEST_CASE("a peer that stands still costs the lane once deadline and grace are o
     CHECK(down == 1);
 }
 
-TEST_CASE("what ends by itself within the grace costs no lane, and still reports the deadline")
+TEST_CASE("what ends by itself within the grace costs no lane, and still reports the deadline", "[tcp]")
 {
     exposed w;
-    if (on_verbs()) {
-        SUCCEED("the far side answers by itself");
-        return;
-    }
     outcome one;
     operation_options options;
     options.deadline = w.near->time().now() + 1ms;
@@ -134,13 +126,9 @@ TEST_CASE("a cancelled operation ends as cancelled, outside emit()")
     w.check_baseline();
 }
 
-TEST_CASE("cancelled at a peer that stands still: the lane is given up after the grace")
+TEST_CASE("cancelled at a peer that stands still: the lane is given up after the grace", "[tcp]")
 {
     exposed w;
-    if (on_verbs()) {
-        SUCCEED("the far side answers by itself");
-        return;
-    }
     cancellation_signal signal;
     outcome one;
     operation_options options;
