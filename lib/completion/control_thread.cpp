@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -135,7 +136,11 @@ error_code control_thread::start(std::unique_ptr<control_job>& job)
         return errc::control_queue_full;
     }
     if (!thread_.joinable()) {
-        thread_ = std::thread([self = state_] { self->work(); });
+        try {
+            thread_ = std::thread([self = state_] { self->work(); });
+        } catch (const std::system_error& none) {
+            return make_system_error(none.code().value());
+        }
     }
     if (state_->outstanding++ == 0) {
         state_->busy = asio::prefer(state_->executor, asio::execution::outstanding_work.tracked);
@@ -156,6 +161,9 @@ error_code control_thread::start(std::function<void()> work, std::function<void(
 
 std::size_t control_thread::outstanding() const noexcept
 {
+    if (core::forked()) {
+        return 0; // the lock may have been held when this process was made
+    }
     const std::lock_guard lock(state_->mutex);
     return state_->outstanding;
 }

@@ -137,10 +137,9 @@ void acceptor::state::hello_came(half_open& from)
 void acceptor::state::send_welcome(half_open& to)
 {
     if (counters.open >= options.connections_max) {
-        ++counters.refused;
         owner.log().warning("connection refused: the limit on connections is reached");
         if (send_message(*to.control, refused{errc::too_many_connections}).failed()) {
-            drop_later(to, false);
+            drop_later(to, true);
         }
         return;
     }
@@ -227,9 +226,14 @@ void acceptor::state::open_first_lane(half_open& which, std::size_t index, fabri
 void acceptor::state::first_lane_established(std::uint64_t number)
 {
     auto* const which = half_open_by_number(number);
-    if (which != nullptr && which->handshake->on_established()) {
-        complete(*which);
+    if (which == nullptr || !which->handshake->on_established()) {
+        return;
     }
+    if (counters.open >= options.connections_max) { // others were faster since it was welcome
+        drop_later(*which, true);
+        return;
+    }
+    complete(*which);
 }
 
 void acceptor::state::open_lane_again(
@@ -298,6 +302,7 @@ void acceptor::state::complete(half_open& which)
 
 void acceptor::state::drop_later(half_open& which, bool count)
 {
+    which.number = 0; // no ticket of its is good any more
     which.timeout.set_action([this, &which, count] { drop(which, count); });
     owner.poller().timers().start(which.timeout, owner.time().now());
 }

@@ -5,6 +5,14 @@
 #include <algorithm>
 
 namespace penstock::connection {
+namespace {
+
+bool all_have_windows(const connection_core::lanes& data)
+{
+    return std::all_of(data.begin(), data.end(), [](const auto& each) { return each->device().windows; });
+}
+
+} // namespace
 
 connection_core::connection_core(
     runtime& rt, connection_properties agreed, std::shared_ptr<lane> control, lanes data, const liveness_options& alive)
@@ -23,8 +31,7 @@ connection_core::connection_core(
     })
     , close_step_([this] { step_close(); })
 {
-    properties_.memory_windows
-        = std::all_of(data.begin(), data.end(), [](const auto& each) { return each->device().windows; });
+    properties_.memory_windows = all_have_windows(data);
     watch_control();
     for (std::size_t index = 0; index != places_.size(); ++index) {
         places_[index].current = std::move(data[index]);
@@ -208,6 +215,7 @@ void connection_core::mark_up(std::size_t index)
 void connection_core::remade(dialed made, connection_properties agreed)
 {
     properties_ = std::move(agreed);
+    properties_.memory_windows = all_have_windows(made.lanes);
     control_ = std::move(made.control);
     watch_control();
     for (std::size_t index = 0; index != places_.size(); ++index) {

@@ -304,7 +304,7 @@ bool get_hello(reader& in, std::uint8_t version, hello& into, bool& spoken) noex
         (void)in.take(in.rest().size()); // what later versions add
     }
     return has_verbs <= 1 && wants <= static_cast<std::uint8_t>(transport_choice::tcp) && into.lanes != 0
-        && into.lanes <= lanes_max && lowest <= version && into.depth != 0 && into.epoch != 0;
+        && into.lanes <= lanes_max && lowest <= version && into.depth != 0 && into.epoch != 0 && into.instance;
 }
 
 bool get_welcome(reader& in, welcome& into)

@@ -162,9 +162,12 @@ error_code lane::post_chain(std::span<const fabric::send_request> requests)
     }
     sends_in_flight_ += count;
     if (posted.error.failed()) {
-        // A partly posted chain cannot be taken back. In ERROR the rest is accepted and flushed, so that the operation ends.
+        // A partly posted chain cannot be taken back. In ERROR everything is flushed: one request more ends the operation.
         fail(errc::lane_error);
-        posted = pair_->post_send(requests.subspan(posted.posted));
+        fabric::send_request last;
+        last.operation = fabric::opcode::write; // of no bytes
+        last.id = requests.back().id;
+        posted = pair_->post_send({&last, 1});
         assert(!posted.error.failed());
     }
     return {};

@@ -1,6 +1,6 @@
 #pragma once
 
-// Whether the peer still answers, as a pure state machine: pings when nothing was heard, and gives up when nothing comes.
+// Whether the peer still answers, as a pure state machine: pings every interval, and gives up when nothing comes.
 // Silence counts only while we listen: a poller that was not run for a while starts afresh, since what the peer sent meanwhile is
 // still unread.
 

@@ -284,7 +284,7 @@ void runtime::drop(const void* operation) noexcept
     }
 }
 
-// Only drains: an operation that ends here runs no handler, since its owner is gone.
+// Operations that end here run their handlers; `done` is not called, since its owner may be gone.
 void runtime::drain_retired() noexcept
 {
     for (const auto& entry : retired_) {

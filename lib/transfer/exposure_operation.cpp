@@ -124,6 +124,9 @@ error_code exposure_operation::bind(std::size_t index, connection::lane& on)
 
 error_code exposure_operation::register_on(connection::lane& on)
 {
+    if (on.device().index >= handles_.size()) {
+        return errc::not_supported;
+    }
     auto& made = handles_[on.device().index];
     if (!made.region) {
         auto region = on.device().domain->register_memory(memory_.bytes(), rights_ | fabric::access::local_write);
@@ -156,8 +159,10 @@ void exposure_operation::announce()
         const auto number = static_cast<std::uint16_t>(index);
         if (windows_ && ladder_.reachable()[index] && lane == handles_[index].on) {
             keys[count++] = {number, handles_[index].window->key()};
-        } else if (const auto& region = handles_[lane->device().index].region; !windows_ && region) {
-            keys[count++] = {number, region->rkey()};
+        } else if (!windows_ && lane->device().index < handles_.size()) {
+            if (const auto& region = handles_[lane->device().index].region; region) {
+                keys[count++] = {number, region->rkey()};
+            }
         }
     }
     const auto made = connection_ == nullptr
@@ -203,7 +208,14 @@ void exposure_operation::abandon() noexcept
     }
     const auto self = shared_from_this();
     abandoned_ = true;
-    perform(owned_ ? ladder_.revoke_asked() : ladder_.abandoned());
+    if (owned_) {
+        perform(ladder_.revoke_asked());
+    } else if (windows_) {
+        perform(ladder_.abandoned());
+    } else { // a registration can be taken back without anybody's help, and is good on other lanes as well
+        (void)ladder_.revoke_asked();
+        perform(ladder_.time_passed());
+    }
 }
 
 void exposure_operation::released()

@@ -8,6 +8,9 @@ error_code single_request::check() const noexcept
     if (!has_access(remote.rights(), atomic ? fabric::access::remote_atomic : fabric::access::remote_write)) {
         return errc::invalid_argument;
     }
+    if (!atomic && (local.region_bytes() != local.size() || local.size() > memory::local_buffer::segment_bytes_max)) {
+        return errc::message_too_long; // more than one segment can name
+    }
     const std::uint64_t bytes = atomic ? sizeof(std::uint64_t) : local.size();
     return bytes > remote.length() ? make_error_code(errc::out_of_range) : error_code{};
 }

@@ -125,8 +125,9 @@ void traffic::listen_for_room(connection::room_listener* who) noexcept
 
 void traffic::lane_up(std::size_t index)
 {
-    if (somebody_waits()) {
-        over_->lane_at(index)->on_room(this);
+    auto* const lane = over_->lane_at(index); // told in a later turn: it may be gone again
+    if (lane != nullptr && somebody_waits()) {
+        lane->on_room(this);
         room();
     }
 }

@@ -42,7 +42,8 @@ public:
     /// started afterwards.
     void finish() noexcept;
 
-    /// Takes the job, or leaves it where it is. Errors: control_queue_full with `jobs_max` not delivered yet, or after finish(); forked.
+    /// Takes the job, or leaves it where it is. Errors: control_queue_full with `jobs_max` not delivered yet, or after finish(); forked; errno when
+    /// no thread can be had.
     error_code start(std::unique_ptr<control_job>& job);
     /// `work` on the control thread, then `done`, if there is one, on the executor.
     error_code start(std::function<void()> work, std::function<void()> done = {});

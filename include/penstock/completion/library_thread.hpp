@@ -69,7 +69,7 @@ private:
     struct state;
     bool inherited() const noexcept { return core::forked() && !made_in_child_; } // the thread is the parent's
 
-    const bool made_in_child_ = core::forked();
+    const bool made_in_child_ = (core::watch_forks(), core::forked());
     std::unique_ptr<state> state_;
     boost::asio::any_io_executor executor_;
 };

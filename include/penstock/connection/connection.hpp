@@ -32,7 +32,7 @@ inline constexpr std::size_t lanes_max = 8;
 /// Both sides must allow it; else any lane's death ends the connection.
 struct recovery_options {
     bool enabled = false;
-    std::chrono::milliseconds backoff_first{50}; ///< before the second attempt; doubled for each, less a random part
+    std::chrono::milliseconds backoff_first{50}; ///< a random part of it before the first attempt; doubled for each
     std::chrono::milliseconds backoff_max{2'000};
     std::chrono::milliseconds give_up_after{30'000}; ///< without any lane; then the connection is over
 };

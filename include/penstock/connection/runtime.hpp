@@ -48,7 +48,8 @@ result<transport_choice> parse_transport_choice(std::string_view text) noexcept;
 struct runtime_options {
     transport_choice transport = transport_choice::automatic; ///< tcp: RDMA devices are not even looked at
     /// RDMA devices: empty for the best one, "all" for all that are active, else names separated by commas, each NAME, NAME:PORT or
-    /// NAME:PORT:GID_INDEX ("mlx5_0:1:3,mlx5_1"). Of several the lanes of a connection take turns.
+    /// NAME:PORT:GID_INDEX ("mlx5_0:1:3,mlx5_1"). Of several only the first carries lanes yet; memory is
+    /// registered with all.
     std::string device;
     std::uint32_t completion_depth = 16'384; ///< entries of each completion queue; bounds lanes times depth
     bool memory_windows = true;              ///< false: as if no device had any, see docs/release-contract.md
@@ -104,8 +105,7 @@ public:
     random_source& random() noexcept { return *random_; }
     const logger& log() const noexcept { return log_; }
 
-    /// The device that serves `kind`, of several the one with this number; null if there is none. Lane i of a connection belongs on
-    /// number i modulo device_count(kind).
+    /// The device that serves `kind`, of several the one with this number; null if there is none.
     runtime_device* device(fabric::transport kind, std::size_t number = 0) noexcept;
     std::size_t device_count(fabric::transport kind) const noexcept;
     /// Where connections of this kind are made; null if there is none.

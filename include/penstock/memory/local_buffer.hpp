@@ -34,21 +34,21 @@ public:
     /// The region of the first byte on the `device_index`-th device of the runtime; null for an empty view.
     fabric::memory_region* region(std::size_t device_index) const noexcept
     {
-        return home_ == nullptr ? nullptr : home_->region(bytes_.data(), device_index);
+        return bytes_.empty() ? nullptr : home_->region(bytes_.data(), device_index);
     }
 
     /// How many bytes from the first on lie in one region: all of a pool's buffer; of a large registration, which is split,
     /// maybe fewer. A window cannot reach further.
     std::size_t region_bytes() const noexcept
     {
-        return home_ == nullptr ? 0 : std::min(bytes_.size(), home_->bytes_in_region(bytes_.data()));
+        return bytes_.empty() ? 0 : std::min(bytes_.size(), home_->bytes_in_region(bytes_.data()));
     }
 
     /// The longest beginning of this that one segment of a work request can name on that device. It is shorter than size()
     /// where the registration is split, or beyond `segment_bytes_max`; the rest is another slice().
     fabric::local_segment segment(std::size_t device_index) const noexcept
     {
-        if (home_ == nullptr) {
+        if (bytes_.empty()) { // its address may be the end of the last region
             return {};
         }
         const auto length = std::min(region_bytes(), segment_bytes_max);

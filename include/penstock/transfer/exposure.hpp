@@ -41,7 +41,8 @@ using revoke_handler = boost::asio::any_completion_handler<void(error_code)>;
 ///
 /// Destroying one that is not revoked: with a buffer of its own it is revoked in the background, and the buffer goes back to the pool
 /// after the fence; over memory of the caller's, its lanes go to ERROR at once, and the caller cannot know when the peer is
-/// out: only after connection::close() has told `fenced`. So give it the buffer, or revoke.
+/// out: only after connection::close() has told `fenced`. So give it the buffer, or revoke. On a device without windows no lane is lost
+/// by that: the registration is taken back before the destructor returns.
 ///
 /// Ownership: child of the runtime. It may outlive its connection.
 /// Threads: the runtime's executor.

@@ -117,12 +117,22 @@ void completion_queue::mark(queue_pair& pair) noexcept
     auto& listed = pair.listed[side_of(pair)];
     if (!std::exchange(listed, true))
         work_.push_back(&pair);
+    disturb();
 }
 
 void completion_queue::attend(queue_pair& pair) noexcept
 {
     if (!std::exchange(pair.attended[side_of(pair)], true))
         attended_.push_back(&pair);
+    disturb();
+}
+
+/// What is posted while the queue's owner sleeps may leave something for a later turn: there must be one.
+void completion_queue::disturb() noexcept
+{
+    if (turning_ || !std::exchange(sleeps_, false))
+        return;
+    signal_event(signal_->event.get());
 }
 
 void completion_queue::push(const completion_entry& entry) noexcept
@@ -157,10 +167,14 @@ std::size_t completion_queue::poll(std::span<work_completion> out)
 {
     if (core::forked())
         return 0;
-    polling_ = true;
+    polling_ = turning_ = true;
     progress();
-    polling_ = false;
+    if (sleeps_ && !(work_.empty() && attended_.empty()))
+        settle(); // this is the poll after arm(): what it has read may have to be answered
+    polling_ = turning_ = false;
     const auto taken = drain(out);
+    if (taken != 0)
+        sleeps_ = false;
     wake();
     return taken;
 }
@@ -240,22 +254,33 @@ bool completion_queue::prepare_to_sleep(queue_pair& pair, time_point& wakes_at) 
     return pair.attended[side];
 }
 
-error_code completion_queue::arm(bool solicited_only)
+/// What is deferred to the next turn must not wait for one that may not come.
+void completion_queue::settle() noexcept
 {
-    if (core::forked())
-        return error_code(errc::forked);
-    // What is deferred to the next turn must not wait for one that may not come.
+    const auto before = output_.written;
     give_output_turns();
-    look_at_all_ = true;
-    if (pairs_.size() <= few) // else they have been watched since they came
-        for (auto* pair : pairs_)
-            watch_pair(*pair);
+    if (output_.written != before && !work_.empty())
+        signal_event(signal_->event.get()); // a turn has its limits: there may be more to write
     auto wakes_at = time_point_never;
     std::erase_if(attended_, [&](queue_pair* pair) { return !prepare_to_sleep(*pair, wakes_at); });
     if (wakes_at != time_point_never) {
         arm_timer(timer_.get(), (wakes_at - owner_.time().now()).count());
         timer_set_ = true;
     }
+}
+
+error_code completion_queue::arm(bool solicited_only)
+{
+    if (core::forked())
+        return error_code(errc::forked);
+    look_at_all_ = true;
+    if (pairs_.size() <= few) // else they have been watched since they came
+        for (auto* pair : pairs_)
+            watch_pair(*pair);
+    turning_ = true;
+    settle();
+    turning_ = false;
+    sleeps_ = true;
     if (armed_ != armed::any)
         armed_ = solicited_only ? armed::solicited : armed::any;
     wake();
@@ -265,6 +290,7 @@ error_code completion_queue::arm(bool solicited_only)
 void completion_queue::acknowledge()
 {
     clear_event(signal_->event.get());
+    sleeps_ = false;
     look_at_all_ = true;
     if (std::exchange(timer_set_, false))
         disarm_timer(timer_.get());

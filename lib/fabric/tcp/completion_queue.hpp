@@ -37,7 +37,8 @@ struct output_scratch {
     std::array<header_buffer, frames_max> headers;
     std::array<planned, frames_max> frames;
     std::size_t bytes = 0;
-    bool failed = false; // a key was bad: `failure` is the frame that could not be gathered
+    std::uint64_t written = 0; // ever
+    bool failed = false;       // a key was bad: `failure` is the frame that could not be gathered
     outgoing_frame failure{};
     bool failure_begun = false;
 };
@@ -91,6 +92,8 @@ private:
     void progress();
     void look_at_links();
     void give_output_turns();
+    void settle() noexcept;
+    void disturb() noexcept;
     void read_ready();
     std::size_t side_of(const queue_pair& pair) const noexcept;
     void watch_pair(queue_pair& pair) noexcept;
@@ -107,6 +110,8 @@ private:
     std::uint32_t rings_seen_ = 0;
     armed armed_ = armed::no;
     bool polling_ = false; // what comes now is handed out by the same poll
+    bool sleeps_ = false;  // perhaps: armed, and nothing was handed out since
+    bool turning_ = false; // its own turns leave nothing behind that settle() does not look at
     bool overrun_ = false; // completions were lost: dead
     bool overrun_unhandled_ = false;
     bool timer_set_ = false;

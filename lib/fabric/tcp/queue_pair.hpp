@@ -84,7 +84,10 @@ public:
     bool receives_into(const completion_queue& queue) const noexcept { return &receive_completions_ == &queue; }
     int socket() const noexcept { return link_->socket(); }
     /// When a receiver-not-ready wait ends; time_point_never when there is none.
-    time_point wakes_at() const noexcept { return requester_.rnr_waiting() ? rnr_until_ : time_point_never; }
+    time_point wakes_at() const noexcept
+    {
+        return requester_.rnr_waiting() && !errored_ ? rnr_until_ : time_point_never;
+    }
     /// A completion has been taken from its queue.
     void release(std::uint32_t send_slots, std::uint32_t receive_slot) noexcept;
 

@@ -189,6 +189,7 @@ void queue_pair::close_output()
     output_closed_ = true;
     current_active_ = false;
     goodbye_pending_ = false;
+    blocked_ = false;
     link_->close_for_writing();
     ::shutdown(socket(), SHUT_WR);
 }
@@ -223,6 +224,7 @@ void queue_pair::turn_output(output_scratch& scratch, bool alone)
         }
         const auto bytes = written < 0 ? 0 : static_cast<std::size_t>(written);
         commit(scratch, count, bytes);
+        scratch.written += bytes;
         blocked_ = bytes < scratch.bytes;
         if (blocked_)
             attend();

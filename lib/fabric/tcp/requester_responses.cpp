@@ -10,9 +10,9 @@ requester::response requester::begin_response(const frame_header& frame) noexcep
 {
     reading_ = std::max(reading_, head_); // slots behind the head are others' by now
     while (
-        reading_ != position_.next && (!is_response_operation(entry_at(reading_).operation) || entry_at(reading_).done))
+        reading_ < position_.next && (!is_response_operation(entry_at(reading_).operation) || entry_at(reading_).done))
         ++reading_;
-    if (reading_ == position_.next)
+    if (reading_ >= position_.next) // beyond it after a refusal that sends everything again: nothing is awaited yet
         return response::violation;
     const auto& entry = entry_at(reading_);
     if (!entry.sent || entry.message != frame.message)

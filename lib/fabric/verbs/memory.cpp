@@ -58,11 +58,13 @@ result<std::unique_ptr<memory_region>> verbs_memory_region::create(
 
 verbs_memory_region::~verbs_memory_region()
 {
-    if (core::forked())
-        return; // the parent's: the device must not hear of it
-    if (const auto error = deregister())
-        device_.owner().log().error("a memory region of " + std::to_string(bytes_.size())
-            + " bytes is leaked and stays pinned: " + error.message());
+    if (!core::forked()) { // else it is the parent's: the device must not hear of it
+        if (const auto error = deregister())
+            device_.owner().log().error("a memory region of " + std::to_string(bytes_.size())
+                + " bytes is leaked and stays pinned: " + error.message());
+    }
+    if (windows_->load(std::memory_order_acquire) != 0)
+        (void)windows_.release();
 }
 
 error_code verbs_memory_region::deregister()
@@ -71,7 +73,7 @@ error_code verbs_memory_region::deregister()
         return make_error_code(errc::forked);
     if (region_ == nullptr)
         return {};
-    if (windows_.load(std::memory_order_relaxed) != 0)
+    if (windows_->load(std::memory_order_acquire) != 0)
         return errc::region_in_use;
     if (const int error = ibv_dereg_mr(region_); error != 0) {
         // An invalidation that was posted but only flushed left its window bound; the device knows.

@@ -37,7 +37,7 @@ public:
     /// Null once deregistered.
     ibv_mr* native() const noexcept { return region_; }
     /// Windows that posted requests have left bound here.
-    std::atomic<std::uint32_t>& windows() noexcept { return windows_; }
+    std::atomic<std::uint32_t>& windows() noexcept { return *windows_; }
 
 private:
     verbs_device& device_;
@@ -45,7 +45,8 @@ private:
     ibv_mr* region_;
     std::uint32_t lkey_;
     std::uint32_t rkey_;
-    std::atomic<std::uint32_t> windows_{0};
+    // Left behind where windows are still bound at the end: they count themselves off.
+    std::unique_ptr<std::atomic<std::uint32_t>> windows_ = std::make_unique<std::atomic<std::uint32_t>>(0);
 };
 
 class verbs_memory_window final : public memory_window, public window_entry {

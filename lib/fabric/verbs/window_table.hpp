@@ -59,7 +59,7 @@ public:
     void remove(window_entry& entry) noexcept
     {
         entries_.erase(entries_.iterator_to(entry));
-        entry.holders->fetch_sub(1, std::memory_order_relaxed);
+        entry.holders->fetch_sub(1, std::memory_order_release);
         entry.table = nullptr;
         entry.last_holders = std::exchange(entry.holders, nullptr);
     }

@@ -152,6 +152,14 @@ TEST_CASE("lanes and features are the part that both sides have")
     CHECK(other.answer() == shake.answer());
 }
 
+TEST_CASE("a hello names its client")
+{
+    auto opening = hello_of(transport_choice::automatic, false);
+    CHECK(decode_control(encoded(opening)).has_value());
+    opening.instance = {};
+    CHECK(decode_control(encoded(opening)).error() == errc::malformed_message);
+}
+
 TEST_CASE("each lane has a ticket of its own, good once")
 {
     auto opening = hello_of(transport_choice::automatic, false);

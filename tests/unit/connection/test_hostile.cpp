@@ -294,6 +294,7 @@ TEST_CASE("a server that speaks out of turn, or wrongly, is refused by the clien
         pretender confused(w, [&](lane& control) {
             hello opening;
             opening.depth = 1;
+            opening.instance = make_identifier(w.server->random());
             (void)send_message(control, opening);
         });
         CHECK(confused.answer_to(options) == errc::unexpected_message);
@@ -322,6 +323,7 @@ TEST_CASE("a message after the handshake ends the connection")
     honest.control->on_message([&](std::span<const std::byte> bytes) { answer.assign(bytes.begin(), bytes.end()); });
     hello opening;
     opening.depth = 1;
+    opening.instance = make_identifier(w.client->random());
     CHECK_FALSE(send_message(*honest.control, opening).failed());
     w.run_until([&] { return !answer.empty(); });
     client_handshake shake(opening);

@@ -293,4 +293,21 @@ TEST_CASE("slots are taken until their completions are")
     CHECK_FALSE(s.machine.check(one_more));
 }
 
+TEST_CASE("a response to what a refusal has taken back is a violation, not a search without an end")
+{
+    script s;
+    s.post(opcode::send, 10, 1);
+    s.post(opcode::read, 10, 2);
+    (void)s.expect_frame(frame_type::send, 0);
+    (void)s.expect_frame(frame_type::read_request, 1);
+    s.respond_to_read(1, 10); // although the message before it has not been acknowledged
+    REQUIRE(s.machine.refuse(0, refusal::receiver_not_ready) == requester::refused::wait);
+    frame_header again;
+    again.type = frame_type::read_response;
+    again.message = 1;
+    again.length = 10;
+    again.a = 10;
+    CHECK(s.machine.begin_response(again) == requester::response::violation);
+}
+
 } // namespace penstock::fabric::tcp

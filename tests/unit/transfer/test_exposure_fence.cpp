@@ -83,6 +83,21 @@ TEST_CASE("an exposure of the caller's memory that is destroyed costs its lanes"
     w.run_until([&] { return exposure_ledger::of(*w.here).exposed() == 0; });
 }
 
+TEST_CASE(
+    "without windows an exposure of the caller's memory that is destroyed is taken back at once, and costs no lane")
+{
+    exposing w(false);
+    const auto buffer = w.client->pool().acquire().value();
+    const auto before = w.client->poller().outstanding();
+    {
+        auto exposed = w.expose(buffer.slice());
+        CHECK(w.client->poller().outstanding() == before + 1);
+    }
+    CHECK(exposure_ledger::of(*w.here).exposed() == 0);
+    CHECK(w.client->poller().outstanding() == before);
+    CHECK_FALSE(w.here->lost().failed());
+}
+
 TEST_CASE("destroyed while it is being revoked: the handler is called all the same")
 {
     exposing w(GENERATE(true, false));
